@@ -1,0 +1,1 @@
+"""Cairn: the life of machine-learning models, told as events."""

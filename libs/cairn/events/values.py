@@ -1,0 +1,312 @@
+"""The value objects that events are made of, the same in every event.
+
+All are frozen: two with the same content are equal. A class made in code refuses unknown fields (a writer may
+not send them); reading from the wire ignores them (a newer writer may have added some).
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
+
+LARGEST_INTEGER = 2**53 - 1
+"""The largest integer that every JSON reader keeps exactly."""
+
+
+def _in_utc(instant: datetime) -> datetime:
+    return instant.astimezone(UTC)
+
+
+def format_instant(instant: datetime) -> str:
+    """An instant as events write it: UTC, microseconds, `Z`."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){0,2}$", examples=["risk.loans-2026"])]
+ModelName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){0,1}$", examples=["risk.loans"])]
+Handle = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._@-]{0,127}$", examples=["ada"])]
+Text = Annotated[str, Field(max_length=2000)]
+Word = Annotated[str, Field(min_length=1, max_length=128)]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", examples=["sha256:" + "9f" * 32])]
+Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
+Number = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
+Integer = Annotated[int, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
+Real = Annotated[float, Field(allow_inf_nan=False)]
+Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Instant = Annotated[
+    AwareDatetime, AfterValidator(_in_utc), PlainSerializer(format_instant, return_type=str, when_used="json")
+]
+Scalar = (
+    Annotated[bool, Field(strict=True)]
+    | Annotated[Integer, Field(strict=True)]
+    | Real
+    | Annotated[str, Field(max_length=1000)]
+    | None
+)
+Cell = Scalar
+"""One value of one row: what a column may hold in a prediction or a label."""
+
+
+class Value(BaseModel):
+    """What all value objects share: frozen, exact, described by the docstring under each field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class ObjectRef(Value):
+    """A large thing kept in the object store, bound by its digest and verified whenever it is read."""
+
+    uri: Annotated[str, Field(max_length=2000, examples=["s3://cairn/sha256/9f/9f…"])]
+    """Where it was put. Only a hint: the digest decides whether what was found is the thing."""
+    digest: Digest
+    """SHA-256 of its bytes."""
+    bytes: Count
+    """Its size in bytes."""
+    media_type: Annotated[str, Field(max_length=200, examples=["text/csv"])]
+    """What it is, as an Internet media type."""
+
+
+class ModelRef(Value):
+    """A version of a model."""
+
+    name: ModelName
+    """The model's name."""
+    version: Number
+    """The version, numbered by the registry from 1."""
+    digest: Digest
+    """Digest of the package's manifest."""
+
+
+class DatasetRef(Value):
+    """A version of a dataset."""
+
+    name: Name
+    """The dataset's name."""
+    version: Word
+    """The version, as its publisher calls it."""
+    digest: Digest
+    """SHA-256 of the JSON array of its files' digests, sorted: computed by Cairn, never believed."""
+
+
+class RunRef(Value):
+    """One training run."""
+
+    run_id: Word
+    """The run, named when it was queued."""
+    attempt: Number = 1
+    """Which attempt of the run, from 1."""
+
+
+class DeclarationRef(Value):
+    """A revision of a model's declaration."""
+
+    name: ModelName
+    """The model that is declared."""
+    revision: Number
+    """The revision, numbered by the registry from 1."""
+    digest: Digest
+    """SHA-256 of the declaration's JSON."""
+
+
+class PolicyRef(Value):
+    """A revision of a promotion policy."""
+
+    name: Name
+    """The policy's name; `default` is built in."""
+    revision: Count
+    """The revision; 0 is the built-in one."""
+    digest: Digest
+    """SHA-256 of the policy's JSON."""
+
+
+class Column(Value):
+    """One column of a table."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    """The column's name."""
+    type: Literal["number", "integer", "boolean", "string"]
+    """What its cells hold."""
+    unit: Annotated[str, Field(max_length=64)] | None = None
+    """The unit of measure, in UCUM."""
+    required: bool = True
+    """Whether a cell may not be empty."""
+    categories: Annotated[tuple[Scalar, ...], Field(max_length=1000)] = ()
+    """The values it may take; none listed means any."""
+    personal: bool = False
+    """Whether it holds personal data."""
+    sensitive: bool = False
+    """Whether it describes a protected group."""
+
+
+Columns = Annotated[tuple[Column, ...], Field(max_length=500)]
+
+
+class IoSchema(Value):
+    """What a model takes and gives."""
+
+    inputs: Columns
+    """The columns it reads, in order."""
+    outputs: Columns
+    """The columns it answers with, in order."""
+
+
+class Metric(Value):
+    """One measured figure, with all that is needed to read it rightly."""
+
+    name: Word
+    """Which figure, e.g. `roc_auc`."""
+    value: Real
+    """What was measured."""
+    lower: Real | None = None
+    """Lower end of the confidence interval."""
+    upper: Real | None = None
+    """Upper end of the confidence interval."""
+    confidence: Ratio | None = None
+    """Coverage of that interval."""
+    n: Count
+    """How many rows it was measured on."""
+    dataset: DatasetRef | None = None
+    """On which data."""
+    split: Word | None = None
+    """On which part of it, e.g. `held_out`."""
+    slice: Word | None = None
+    """On which group of rows, when not all."""
+    higher_is_better: bool = True
+    """Which way is better."""
+
+
+class Check(Value):
+    """One question that was asked and its answer: gates, expectations and policy rules alike."""
+
+    name: Word
+    """Which check."""
+    asked: Text
+    """What was demanded, for a person to read."""
+    measured: Text
+    """What was found, for a person to read."""
+    passed: bool
+    """Whether the demand was met."""
+    severity: Literal["error", "warning"] = "error"
+    """Whether a failure decides (`error`) or only warns."""
+    reason: Text = ""
+    """Why, where that is not plain."""
+
+
+class Period(Value):
+    """A half-open span of time."""
+
+    start_at: Instant
+    """The first instant inside."""
+    end_at: Instant
+    """The first instant after."""
+
+
+class EventRef(Value):
+    """An event, named so that nobody can swap it."""
+
+    source: Word
+    """Its source."""
+    id: Word
+    """Its id; with the source its identity."""
+    type: Annotated[str, Field(max_length=200)]
+    """Its type."""
+    digest: Digest
+    """SHA-256 of its value bytes."""
+
+
+class LogRange(Value):
+    """A run of records in one partition, both ends included."""
+
+    topic: Annotated[str, Field(max_length=249)]
+    """The topic, without the installation's prefix."""
+    partition: Count
+    """The partition."""
+    first_offset: Count
+    """The first record."""
+    last_offset: Count
+    """The last record."""
+
+
+class Reason(Value):
+    """Why something was decided so."""
+
+    code: Word
+    """For programs: a word in kebab case."""
+    text: Text
+    """For people: a sentence."""
+    evidence: Annotated[tuple[EventRef, ...], Field(max_length=100)] = ()
+    """The events it rests on."""
+
+
+class Arm(Value):
+    """One version that takes a part of a model's traffic."""
+
+    name: Word
+    """The arm's name, e.g. `v2`."""
+    role: Literal["champion", "challenger", "shadow"]
+    """What it is in this route."""
+    model: ModelRef
+    """The version that answers."""
+    package: ObjectRef
+    """The manifest of its package."""
+    profile: ObjectRef
+    """The reference profile that its inputs are watched against."""
+    weight_ratio: Ratio
+    """Its share of the traffic."""
+
+
+class Route(Value):
+    """How a model's traffic is divided, whole; numbered by the deployer."""
+
+    revision: Number
+    """One higher with every change; serving processes drop a lower one."""
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1, max_length=8)]
+    """The arms; the weights of those that are not shadows add up to 1."""
+
+
+class Usage(Value):
+    """What a piece of work consumed."""
+
+    wall_seconds: Seconds
+    """Time that passed."""
+    cpu_seconds: Seconds
+    """Time on processors."""
+    peak_rss_bytes: Count
+    """Largest resident memory."""
+
+
+class Money(Value):
+    """An amount of money."""
+
+    amount: Annotated[str, Field(pattern=r"^-?\d{1,15}(\.\d{1,6})?$", examples=["12.50"])]
+    """The amount, as a decimal string."""
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", examples=["EUR"])]
+    """The currency, ISO 4217."""
+
+
+class Code(Value):
+    """Which code ran."""
+
+    repository: Annotated[str, Field(max_length=500)]
+    """The repository or distribution it came from."""
+    commit: Annotated[str, Field(max_length=100)]
+    """The commit or version."""
+
+
+class Environment(Value):
+    """What it ran on."""
+
+    python: Word
+    """Version of Python."""
+    platform: Annotated[str, Field(max_length=200)]
+    """Operating system and processor."""
+    lock: Digest
+    """Digest of the list of installed distributions and versions."""
+
+
+Checks = Annotated[tuple[Check, ...], Field(max_length=500)]
+Metrics = Annotated[tuple[Metric, ...], Field(max_length=200)]
+Objects = Annotated[tuple[ObjectRef, ...], Field(max_length=200)]
+Evidence = Annotated[tuple[EventRef, ...], Field(max_length=100)]
+Parameters = Annotated[dict[str, JsonValue], Field(max_length=100)]
