@@ -52,7 +52,7 @@ class BeatsChampion(Value):
 class Gates(Value):
     """What a version must show on the held-out rows before it may be promoted."""
 
-    minimums: Annotated[dict[MetricName, Real], Field(max_length=10, default_factory=dict)]
+    minimums: dict[MetricName, Real] = Field(default_factory=dict, max_length=10)
     """For each metric the least value (for `log_loss` and `brier_score`: the greatest)."""
     beats_champion: BeatsChampion | None = None
     """Whether it must beat the champion, when there is one."""

@@ -1,0 +1,279 @@
+"""Events on Kafka: CloudEvents, binary mode out; binary and structured mode in.
+
+Reading is a total function: whatever lies in the log, it answers with a message or with the reason why it is none.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from cairn.events.catalogue import CATALOGUE, TOPICS, EventType, carries
+from cairn.events.envelope import ATTRIBUTES, Envelope
+from cairn.events.event import Event
+from cairn.events.identity import Cause, Installation
+from cairn.events.signing import Signer, Trust, signed_bytes, source_matches
+from cairn.events.values import EventRef, format_instant
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+JSON_TYPE = "application/json"
+STRUCTURED_TYPE = "application/cloudevents+json"
+_FIELDS = frozenset(ATTRIBUTES) - {"specversion"}
+_MOST_HEADERS = 64
+_MOST_STRUCTURED_OVERHEAD = 8 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A Kafka record, as it lay in the log."""
+
+    topic: str
+    """Without the installation's prefix."""
+    partition: int
+    offset: int
+    timestamp: int
+    """Milliseconds since 1970, as Kafka appended it."""
+    key: bytes | None
+    headers: Headers
+    value: bytes | None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the value bytes."""
+        return "sha256:" + hashlib.sha256(self.value or b"").hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Why a record is not an event that counts."""
+
+    code: str
+    """For programs: kebab case."""
+    text: str
+    """For people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An event as it was heard: its envelope, its type, its bytes and where it lay."""
+
+    record: Record
+    envelope: Envelope
+    entry: EventType
+    attributes: tuple[tuple[str, str], ...]
+    content_type: str
+    data: bytes
+    """The payload alone, JSON."""
+
+    @property
+    def cause(self) -> Cause:
+        """This event, as the cause of what follows from it."""
+        return Cause(self.record.topic, self.envelope.source, self.envelope.id)
+
+    @property
+    def ref(self) -> EventRef:
+        """This event, named with its digest."""
+        return EventRef(
+            source=self.envelope.source, id=self.envelope.id, type=self.envelope.type, digest=self.record.digest
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message whose owner, signature and schema were checked."""
+
+    message: Message
+    facts: Event
+    signed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An event as it goes to Kafka: final bytes, signed."""
+
+    topic: str
+    """As Kafka knows it, prefix included."""
+    key: bytes
+    headers: tuple[tuple[str, bytes], ...]
+    value: bytes
+
+
+class EventTooLarge(ValueError):
+    """An event is larger than its topic admits; what is large belongs into an object."""
+
+
+def read(record: Record) -> Message | Malformed:
+    """What a record says. Never raises: a hostile record is `Malformed` with the reason."""
+    if record.value is None:
+        return Malformed("tombstone", "the record has no value")
+    if not record.value:
+        return Malformed("empty", "the record's value is empty")
+    headers = _text_headers(record.headers)
+    if isinstance(headers, Malformed):
+        return headers
+    if headers.get("content-type", "").startswith(STRUCTURED_TYPE):
+        return _read_structured(record)
+    if "ce_id" not in headers and "ce_type" not in headers:
+        return Malformed("not-a-cloudevent", "there are neither ce_ headers nor a structured CloudEvent")
+    attributes = tuple((name[3:], text) for name, text in headers.items() if name.startswith("ce_"))
+    return _message(record, attributes, headers.get("content-type", ""), record.value)
+
+
+def _text_headers(headers: Headers) -> dict[str, str] | Malformed:
+    if len(headers) > _MOST_HEADERS:
+        return Malformed("header", f"there are {len(headers)} headers; at most {_MOST_HEADERS} are admitted")
+    texts: dict[str, str] = {}
+    for name, value in headers:
+        # Header names arrive decoded by the client with surrogates for what was not UTF-8.
+        if not name.startswith("ce_") and name != "content-type":
+            continue
+        if value is None or name in texts:
+            return Malformed("header", f"the header {name!r} has no value or is there twice")
+        try:
+            texts[name] = value.decode()
+        except UnicodeDecodeError:
+            return Malformed("header", f"the header {name!r} is not UTF-8")
+    return texts
+
+
+def _read_structured(record: Record) -> Message | Malformed:
+    value = record.value or b""
+    topic = TOPICS.get(record.topic)
+    if topic and len(value) > topic.max_value_bytes + _MOST_STRUCTURED_OVERHEAD:
+        return Malformed("too-large", f"the event has {len(value)} bytes")
+    try:
+        content = json.loads(value)
+    except (ValueError, RecursionError):
+        return Malformed("json", "the value is not JSON")
+    if not isinstance(content, dict) or not isinstance(content.get("data"), dict):
+        return Malformed("not-a-cloudevent", "the value is not a CloudEvent whose data is a JSON object")
+    data = content.pop("data")
+    attributes = tuple((name, text) for name, text in content.items() if isinstance(text, str))
+    try:
+        payload = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+    except (ValueError, RecursionError):
+        return Malformed("json", "the data cannot be written as JSON")
+    return _message(record, attributes, STRUCTURED_TYPE, payload)
+
+
+def _message(
+    record: Record, attributes: tuple[tuple[str, str], ...], content_type: str, data: bytes
+) -> Message | Malformed:
+    known: dict[str, str] = {name: text for name, text in attributes if name in _FIELDS}
+    event_id, source, type_name = (known.get(name, "") for name in ("id", "source", "type"))
+    if not 0 < len(event_id) <= 128 or not 0 < len(source) <= 256:
+        return Malformed("identity", "id must have 1 to 128 characters and source 1 to 256")
+    entry = CATALOGUE.get(type_name)
+    if entry is None:
+        return _unknown_type(type_name)
+    known.setdefault("subject", (record.key or b"").decode(errors="replace"))
+    known.setdefault("time", format_instant(datetime.fromtimestamp(record.timestamp / 1000).astimezone()))
+    return Message(record, Envelope(**known), entry, attributes, content_type, data)
+
+
+def _unknown_type(type_name: str) -> Malformed:
+    stem = type_name.rpartition(".v")[0]
+    if stem and f"{stem}.v1" in CATALOGUE:
+        return Malformed("unsupported-version", f"this version of Cairn cannot read {type_name}")
+    return Malformed("unknown-type", f"the catalogue has no type {type_name!r}"[:300])
+
+
+def check(message: Message, installation: Installation, trust: Trust) -> Heard | Malformed:
+    """Whether a message counts: topic and owner, signature, schema, key. Never raises."""
+    topic = TOPICS.get(message.record.topic)
+    if topic is None or not carries(message.record.topic, message.entry):
+        return Malformed("wrong-topic", f"{message.entry.name} does not belong on {message.record.topic}")
+    signed = _check_signature(message, installation, trust)
+    if isinstance(signed, Malformed):
+        return signed
+    if len(message.data) > topic.max_value_bytes:
+        return Malformed(
+            "too-large", f"the payload has {len(message.data)} bytes, {topic.max_value_bytes} are admitted"
+        )
+    instant = parse_instant(message.envelope.time)
+    if instant is None:
+        return Malformed("time", f"the time {message.envelope.time!r} is not an RFC 3339 instant with an offset"[:300])
+    try:
+        facts = message.entry.facts.model_validate_json(message.data, extra="ignore")
+    except ValidationError as error:
+        return Malformed("schema", _first_fault(error))
+    return _check_key(message, facts) or Heard(message, facts, signed)
+
+
+def _check_key(message: Message, facts: Event) -> Malformed | None:
+    subject, key = message.entry.subject_of(facts), message.entry.key_of(facts)
+    if message.envelope.subject != subject or message.record.key != key.encode():
+        return Malformed(
+            "key-mismatch", f"the payload is about {subject}: subject must say so and the key must be {key}"
+        )
+    return None
+
+
+def _check_signature(message: Message, installation: Installation, trust: Trust) -> bool | Malformed:
+    envelope, topic = message.envelope, message.record.topic
+    if not envelope.signature:
+        if trust.admits_unsigned(envelope.source, topic):
+            return False
+        return Malformed("unsigned", f"{envelope.source} may not speak unsigned on {topic}")
+    key = trust.key(envelope.keyid)
+    if key is None:
+        return Malformed("signature", f"the trust file knows no key {envelope.keyid!r}"[:300])
+    if topic not in key.topics or not any(source_matches(one, envelope.source) for one in key.sources):
+        return Malformed("not-allowed", f"the key {key.keyid} may not speak for {envelope.source} on {topic}")
+    appended = datetime.fromtimestamp(message.record.timestamp / 1000).astimezone()
+    if not key.valid_at(appended):
+        return Malformed("signature", f"the key {key.keyid} does not count at that time")
+    data = signed_bytes(
+        installation.topic(topic), message.record.key, message.content_type, message.attributes, message.data
+    )
+    if not key.signed(envelope.signature, data):
+        return Malformed("signature", "the signature does not fit the event")
+    return True
+
+
+def parse_instant(text: str) -> datetime | None:
+    """An RFC 3339 instant with its offset, or None."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return instant if instant.tzinfo is not None else None
+
+
+def _first_fault(error: ValidationError) -> str:
+    faults: list[Any] = error.errors(include_url=False, include_input=False)
+    where = ".".join(str(part) for part in faults[0]["loc"]) or "the payload"
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"{where}: {faults[0]['msg']}{more}"[:1000]
+
+
+def write(facts: Event, envelope: Envelope, topic: str, installation: Installation, signer: Signer | None) -> Outgoing:
+    """The bytes of an event, in binary mode, signed where a signer is given.
+
+    `topic` is without prefix. Raises EventTooLarge.
+    """
+    value = facts.model_dump_json(exclude_none=True).encode()
+    limit = TOPICS[topic].max_value_bytes
+    if len(value) > limit:
+        raise EventTooLarge(f"{envelope.type} has {len(value)} bytes, {topic} admits {limit}: put it into an object")
+    return write_bytes(value, CATALOGUE[envelope.type].key_of(facts), envelope, topic, installation, signer)
+
+
+def write_bytes(
+    value: bytes, key: str, envelope: Envelope, topic: str, installation: Installation, signer: Signer | None
+) -> Outgoing:
+    """As `write`, for a payload that is already bytes."""
+    attributes = [("specversion", "1.0")]
+    attributes += [(name, text) for name in ATTRIBUTES if name in _FIELDS and (text := getattr(envelope, name))]
+    if signer:
+        attributes = [(name, text) for name, text in attributes if name not in ("keyid", "signature")]
+        attributes.append(("keyid", signer.keyid))
+        data = signed_bytes(installation.topic(topic), key.encode(), JSON_TYPE, attributes, value)
+        attributes.append(("signature", signer.sign(data)))
+    headers = (("content-type", JSON_TYPE.encode()), *((f"ce_{name}", text.encode()) for name, text in attributes))
+    return Outgoing(installation.topic(topic), key.encode(), headers, value)

@@ -1,0 +1,72 @@
+"""What travels beside the facts: who told them, when, and why (CloudEvents 1.0.2)."""
+
+from dataclasses import dataclass
+
+ATTRIBUTES = (
+    "authid",
+    "authtype",
+    "basis",
+    "causationid",
+    "correlationid",
+    "dataschema",
+    "id",
+    "keyid",
+    "recordedtime",
+    "sequence",
+    "signature",
+    "source",
+    "specversion",
+    "subject",
+    "time",
+    "traceparent",
+    "type",
+)
+"""The attributes that Cairn writes, in the order in which they are signed. Unknown ones are signed and kept too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One event's CloudEvents attributes. Empty strings stand for what was not sent."""
+
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: str
+    recordedtime: str = ""
+    correlationid: str = ""
+    causationid: str = ""
+    authtype: str = ""
+    authid: str = ""
+    sequence: str = ""
+    basis: str = ""
+    dataschema: str = ""
+    traceparent: str = ""
+    keyid: str = ""
+    signature: str = ""
+
+    @property
+    def story(self) -> str:
+        """The story that this event belongs to: its correlation, or itself."""
+        return self.correlationid or self.id
+
+
+def cause_name(source: str, event_id: str) -> str:
+    """How `causationid` names an event: both parts of its identity."""
+    return f"{source}#{event_id}"
+
+
+def parse_cause_name(name: str) -> tuple[str, str]:
+    """The source and id that a `causationid` names; an empty source where it names none."""
+    source, _, event_id = name.rpartition("#")
+    return source, event_id
+
+
+def format_sequence(number: int) -> str:
+    """A sequence number as it is sent: twenty digits, so that it sorts as text."""
+    return f"{number:020d}"
+
+
+def schema_address(type_name: str) -> str:
+    """The `dataschema` of a type: relative, so that it names no host."""
+    return f"schemas/json/{type_name}.json"

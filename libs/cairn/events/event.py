@@ -1,0 +1,10 @@
+"""What every event class is: facts, frozen, without anything of the envelope."""
+
+from cairn.events.values import Value
+
+
+class Event(Value):
+    """A fact that has happened, or a request that was made. Two with the same facts are equal.
+
+    Who told it, when and why travels beside it, in the envelope.
+    """

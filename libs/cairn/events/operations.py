@@ -1,0 +1,70 @@
+"""What every service tells of its own running."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from cairn.events.event import Event
+from cairn.events.values import Count, Digest, EventRef, Instant, Number, Reason, Value, Word
+
+
+class _RecordTold(Event):
+    service: Word
+    """The service that tells it."""
+    topic: Annotated[str, Field(max_length=249)]
+    """The record's topic, without the installation's prefix."""
+    partition: Count
+    """Its partition."""
+    offset: Count
+    """Its offset."""
+    digest: Digest
+    """SHA-256 of its value bytes."""
+    reason: Reason
+    """Why."""
+    parking: Number
+    """Which parking of this record, from 1."""
+
+
+class RecordParked(_RecordTold):
+    """A record cannot be handled. It is kept and can be driven again."""
+
+
+class RecordRedriven(_RecordTold):
+    """A parked record was handled after all, at this event's `basis`."""
+
+
+class RecordDiscarded(_RecordTold):
+    """A parked record was given up by a person."""
+
+
+class RequestRefused(Event):
+    """A request is not granted."""
+
+    service: Word
+    """The service that judged it."""
+    request: EventRef
+    """The request."""
+    reason: Reason
+    """Why not."""
+
+
+class TopicCensus(Value):
+    """What a service told on one topic."""
+
+    topic: Word
+    """The topic, without the installation's prefix."""
+    told: Count
+    """Events told since the beginning."""
+    waiting: Count
+    """Of these: not yet confirmed by Kafka."""
+    oldest_at: Instant | None = None
+    """When the oldest of those was told."""
+
+
+class CensusReported(Event):
+    """How much a service has told, so that a lost event can be missed."""
+
+    service: Word
+    """The service."""
+    topics: Annotated[tuple[TopicCensus, ...], Field(max_length=100)]
+    """Each topic it writes."""
