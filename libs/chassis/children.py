@@ -1,0 +1,149 @@
+"""Child processes for heavy work: forked from a preloaded server, limited, and never orphaned."""
+
+import asyncio
+import contextlib
+import ctypes
+import importlib
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+
+
+class ChildFailed(Exception):
+    """The work raised in the child; `code` and the text say what."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class ChildDied(Exception):
+    """The child ended without a result: it was killed, or ran into a limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a child may consume."""
+
+    memory_bytes: int = 4 * 1024**3
+    cpu_seconds: int = 3600
+    file_bytes: int = 8 * 1024**3
+
+
+class Children:
+    """Runs functions in children of one fork server, which has loaded the heavy modules once."""
+
+    def __init__(self, preload: tuple[str, ...]) -> None:
+        self._context: ForkServerContext = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(list(preload))
+
+    def start(self) -> None:
+        """Start the fork server, so that the first work need not wait for it."""
+        from multiprocessing.forkserver import ensure_running
+
+        ensure_running()
+
+    async def run(
+        self,
+        function: str,
+        spec: dict[str, Any],
+        heard: Callable[[str, dict[str, Any]], None] = lambda _kind, _payload: None,
+        limits: Limits = Limits(),  # frozen
+    ) -> dict[str, Any]:
+        """Call `module:function(spec, send)` in a child; `heard` gets what it sends on the way.
+
+        Raises ChildFailed with the error of the work, and ChildDied when the child ended without one. Cancelling
+        kills the child and all that it started.
+        """
+        ours, theirs = self._context.Pipe(duplex=False)
+        child = self._context.Process(target=_main, args=(theirs, function, spec, limits), daemon=True)
+        await asyncio.to_thread(child.start)
+        theirs.close()
+        try:
+            return await _receive(ours, heard)
+        finally:
+            await asyncio.shield(asyncio.to_thread(_end, child))
+            ours.close()
+
+
+async def _receive(connection: Connection, heard: Callable[[str, dict[str, Any]], None]) -> dict[str, Any]:
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(connection.fileno(), readable.set)
+    try:
+        while True:
+            await readable.wait()
+            readable.clear()
+            while connection.poll():
+                kind, payload = _take(connection)
+                if kind == "result":
+                    return payload
+                if kind == "error":
+                    raise ChildFailed(payload["code"], payload["text"])
+                heard(kind, payload)
+    finally:
+        loop.remove_reader(connection.fileno())
+
+
+def _take(connection: Connection) -> tuple[str, dict[str, Any]]:
+    try:
+        kind, payload = connection.recv()
+    except (EOFError, OSError):
+        raise ChildDied("the child process ended without a result: it was killed or ran into a limit") from None
+    return kind, payload
+
+
+def _end(child: Any) -> None:
+    """Kill what is left of the child's session, and wait for it."""
+    child.join(0.2)
+    if child.pid is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+    child.join()
+    child.close()
+
+
+def _main(connection: Connection, function: str, spec: dict[str, Any], limits: Limits) -> None:
+    os.setsid()
+    _die_with_parent()
+    _apply_limits(limits)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    module, _, name = function.partition(":")
+    try:
+        work = getattr(importlib.import_module(module), name)
+        connection.send(("result", work(spec, lambda kind, payload: connection.send((kind, payload)))))
+    except BrokenPipeError:
+        os._exit(1)
+    except Exception as error:  # noqa: BLE001 # whatever went wrong is told to the parent
+        code = getattr(error, "code", "error")
+        connection.send(("error", {"code": str(code), "text": f"{error}" or type(error).__name__}))
+
+
+def _die_with_parent() -> None:
+    """Linux kills this process when its parent, the fork server, ends; that one ends with the service."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _apply_limits(limits: Limits) -> None:
+    for kind, amount in (
+        (resource.RLIMIT_AS, limits.memory_bytes),
+        (resource.RLIMIT_CPU, limits.cpu_seconds),
+        (resource.RLIMIT_FSIZE, limits.file_bytes),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _soft, hard = resource.getrlimit(kind)
+        ceiling = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
+        resource.setrlimit(kind, (ceiling, hard))

@@ -1,0 +1,144 @@
+"""Brings records from Kafka to a service's processing, one batch after another, and commits offsets that trail."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.errors import KafkaError
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker, TopicPartition
+from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
+
+from cairn.events.codec import Record
+from cairn.events.identity import Installation
+from chassis.kafka import Partition, as_record, partitions_of
+
+_BATCH_WAIT_MILLISECONDS = 10
+_COMMIT_SECONDS = 0.5
+_LONGEST_BACKOFF_SECONDS = 10.0
+
+log = structlog.get_logger()
+
+
+class ConsumerStopped(Exception):
+    """The consumer cannot go on; the message says why."""
+
+
+async def parse_batch(records: Any) -> KafkaMessage:
+    """A message around raw records. Unlike the framework's own parser it cannot raise, whatever the headers hold."""
+    return KafkaMessage(body=b"", raw_message=records, consumer=FAKE_CONSUMER)
+
+
+async def decode_batch(message: KafkaMessage) -> Any:
+    """The raw records themselves."""
+    return message.raw_message
+
+
+@dataclass(slots=True)
+class Consumer:
+    """One subscriber of a service: FastStream in batch mode, acknowledged by nobody but `commit`."""
+
+    name: str
+    group: str
+    topics: tuple[str, ...]
+    installation: Installation
+    take: Callable[[Sequence[Record]], Any]
+    """Stores a batch; blocking. Raises what `retries` judges."""
+    trailing: Callable[[], dict[Partition, int]]
+    """The offsets that may be committed; blocking."""
+    run_blocking: Callable[..., Awaitable[Any]]
+    retries: Callable[[BaseException], bool]
+    """Whether an error goes away by trying again."""
+    observe: Callable[[Any, int], None]
+    """Told what became of a batch of so many records."""
+    session_milliseconds: int = 30_000
+    healthy: bool = False
+    stopped: str = ""
+    """Why it stopped for good, if it did."""
+    _subscriber: Any = None
+    _committed: dict[Partition, int] = field(default_factory=dict)
+
+    def subscribe(self, broker: KafkaBroker, *, replicas: bool) -> None:
+        """Declare the subscription: by group where there are replicas, else by hand, so that a restart goes on at once."""
+        common: dict[str, Any] = {
+            "group_id": self.group,
+            "batch": True,
+            "batch_timeout_ms": _BATCH_WAIT_MILLISECONDS,
+            "ack_policy": AckPolicy.MANUAL,
+            "auto_offset_reset": "earliest",
+            "no_reply": True,
+            "max_poll_interval_ms": 86_400_000,
+            "max_partition_fetch_bytes": 4 * 1024 * 1024,
+            "parser": parse_batch,
+            "decoder": decode_batch,
+        }
+        if replicas:
+            common |= {
+                "session_timeout_ms": self.session_milliseconds,
+                "heartbeat_interval_ms": min(3000, self.session_milliseconds // 3),
+                "rebalance_timeout_ms": 2 * self.session_milliseconds,
+            }
+            names = [self.installation.topic(topic) for topic in self.topics]
+            self._subscriber = broker.subscriber(*names, **common)
+        else:
+            partitions = [TopicPartition(self.installation.topic(t), p) for t, p in partitions_of(self.topics)]
+            self._subscriber = broker.subscriber(partitions=partitions, **common)
+        self._subscriber(self._consume)
+
+    async def _consume(self, raw: Any) -> None:
+        records = [as_record(one, self.installation) for one in raw]
+        failures = 0
+        while not self.stopped:
+            try:
+                outcome = await self.run_blocking(self.take, records)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # noqa: BLE001 # judged right here: waited out, or the end of this consumer
+                if not self.retries(error):
+                    self._stop(error)
+                    break
+                failures += 1
+                self.healthy = False
+                log.warning("consumer.retry", consumer=self.name, error=repr(error)[:500], failures=failures)
+                await asyncio.sleep(min(_LONGEST_BACKOFF_SECONDS, 0.1 * 2**failures))
+            else:
+                self.healthy = True
+                self.observe(outcome, len(records))
+                return
+        # Nothing behind this record may be taken, so this loop never asks for more.
+        await asyncio.Event().wait()
+
+    def _stop(self, error: BaseException) -> None:
+        self.healthy = False
+        self.stopped = str(error) or repr(error)
+        log.error("consumer.stopped", consumer=self.name, error=self.stopped)
+
+    async def keep_committing(self) -> None:
+        """Commit what may be committed, again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(_COMMIT_SECONDS)
+            await self.commit()
+
+    async def commit(self) -> None:
+        """Commit offsets that never pass a record whose outbox rows Kafka has not confirmed."""
+        consumer = self._subscriber.consumer if self._subscriber else None
+        if consumer is None:
+            return
+        offsets = await self.run_blocking(self.trailing)
+        mine = {(self.installation.bare_topic(tp.topic), tp.partition) for tp in consumer.assignment()}
+        moved = {
+            one: offset for one, offset in offsets.items() if one in mine and offset > self._committed.get(one, -1)
+        }
+        if not moved:
+            return
+        wanted = {KafkaPartition(self.installation.topic(t), p): offset for (t, p), offset in moved.items()}
+        try:
+            await asyncio.wait_for(consumer.commit(wanted), 10)
+        except (KafkaError, TimeoutError) as error:
+            # A commit that is lost is made good by the next one: positions are in the store.
+            log.debug("consumer.commit", consumer=self.name, error=repr(error))
+            return
+        self._committed.update(moved)

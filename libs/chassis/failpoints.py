@@ -1,0 +1,39 @@
+"""Named points at which a test may end the process, as a crash would."""
+
+import os
+import signal
+from dataclasses import dataclass, field
+
+POINTS = ("after-commit", "after-send", "during-work")
+"""After a transaction was committed; after Kafka confirmed a send, before that is stored; while work is under way."""
+
+
+class UnknownFailpoint(ValueError):
+    """A failpoint was armed that does not exist."""
+
+
+@dataclass(slots=True)
+class Failpoints:
+    """Armed by a text such as `after-commit@3,after-send@1`: die at the third and the first hit."""
+
+    armed: dict[str, int]
+    hits: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> "Failpoints":
+        """Read the setting. Raises UnknownFailpoint."""
+        armed = {}
+        for part in filter(None, text.split(",")):
+            name, _, hit = part.partition("@")
+            if name not in POINTS or not (hit or "1").isdigit():
+                raise UnknownFailpoint(f"CAIRN_FAILPOINTS: {part!r} is not one of {', '.join(POINTS)} with @<hit>")
+            armed[name] = int(hit or 1)
+        return cls(armed)
+
+    def reach(self, name: str) -> None:
+        """Die here if this hit is the armed one."""
+        if name not in self.armed:
+            return
+        self.hits[name] = self.hits.get(name, 0) + 1
+        if self.hits[name] == self.armed[name]:
+            os.kill(os.getpid(), signal.SIGKILL)

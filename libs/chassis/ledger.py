@@ -1,0 +1,202 @@
+"""The chassis's own tables: what was heard, what was told, what is parked, who works on what."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from cairn.events.codec import Message, Outgoing, Record
+from cairn.events.identity import Cause
+from cairn.events.values import EventRef
+
+PREFIX = "chassis_"
+METADATA = MetaData()
+
+META = Table(
+    f"{PREFIX}meta", METADATA, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False)
+)
+"""Small facts about the store itself, e.g. that a rebuild is under way."""
+
+POSITION = Table(
+    f"{PREFIX}position",
+    METADATA,
+    Column("consumer", String(64), primary_key=True),
+    Column("topic", String(249), primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("next_offset", BigInteger, nullable=False),
+)
+"""The next record to take, for each consumer and partition."""
+
+INBOX = Table(
+    f"{PREFIX}inbox",
+    METADATA,
+    Column("source", String(256), primary_key=True),
+    Column("id", String(128), primary_key=True),
+    Column("digest", String(71), nullable=False),
+    Column("topic", String(249), nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+)
+"""The events that were applied."""
+
+TOLD = Table(
+    f"{PREFIX}told",
+    METADATA,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("event_id", String(36), nullable=False, unique=True),
+    Column("type", String(128), nullable=False),
+    Column("topic", String(249), nullable=False),
+    Column("key", LargeBinary, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Column("decision", BigInteger, nullable=False),
+    Column("cause_topic", String(249), nullable=False),
+    Column("cause_source", String(256), nullable=False),
+    Column("cause_id", String(256), nullable=False),
+    Column("heard_topic", String(249)),
+    Column("heard_partition", Integer),
+    Column("heard_offset", BigInteger),
+    Column("recorded_at", String(32), nullable=False),
+    Column("partition", Integer),
+    Column("offset", BigInteger),
+    Index(
+        f"{PREFIX}told_waiting",
+        "position",
+        sqlite_where=text('"offset" IS NULL'),
+        postgresql_where=text('"offset" IS NULL'),
+    ),
+    Index(f"{PREFIX}told_cause", "cause_id", "cause_source"),
+)
+"""All that was told, in order: the outbox is what has no offset yet."""
+
+SEQUENCE = Table(
+    f"{PREFIX}sequence",
+    METADATA,
+    Column("topic", String(249), primary_key=True),
+    Column("subject", String(256), primary_key=True),
+    Column("last", BigInteger, nullable=False),
+)
+"""The last sequence number told, for each topic and subject."""
+
+PARKED = Table(
+    f"{PREFIX}parked",
+    METADATA,
+    Column("topic", String(249), primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("offset", BigInteger, primary_key=True),
+    Column("timestamp", BigInteger, nullable=False),
+    Column("key", LargeBinary),
+    Column("headers", Text, nullable=False),
+    Column("value", LargeBinary),
+    Column("code", String(128), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("parking", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+)
+"""Records that could not be handled, raw. State: parked, redriven or discarded."""
+
+LEASE = Table(
+    f"{PREFIX}lease",
+    METADATA,
+    Column("work", String(64), primary_key=True),
+    Column("task", String(256), primary_key=True),
+    Column("token", String(36)),
+    Column("attempt", Integer, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    UniqueConstraint("token"),
+)
+"""Who works on what, until when (seconds since 1970)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """An event as a row remembers it, so that what follows later can name it as its cause."""
+
+    topic: str
+    source: str
+    id: str
+    type: str
+    digest: str
+    story: str
+    time: str
+    traceparent: str = ""
+
+    @property
+    def cause(self) -> Cause:
+        """The event as a cause."""
+        return Cause(self.topic, self.source, self.id)
+
+    @property
+    def ref(self) -> EventRef:
+        """The event as other events name it."""
+        return EventRef(source=self.source, id=self.id, type=self.type, digest=self.digest)
+
+    def dump(self) -> str:
+        """As a column keeps it."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def parse(cls, text: str) -> "Origin":
+        """From a column."""
+        return cls(**json.loads(text))
+
+    @classmethod
+    def of(cls, message: Message) -> "Origin":
+        """From an event that was heard."""
+        envelope = message.envelope
+        return cls(
+            topic=message.record.topic,
+            source=envelope.source,
+            id=envelope.id,
+            type=envelope.type,
+            digest=message.record.digest,
+            story=envelope.story,
+            time=envelope.time,
+            traceparent=envelope.traceparent,
+        )
+
+
+def dump_headers(headers: tuple[tuple[str, bytes | None], ...]) -> str:
+    """Headers as a column keeps them: any bytes survive."""
+    return json.dumps([[name, None if value is None else value.decode("latin-1")] for name, value in headers])
+
+
+def parse_headers(text: str) -> tuple[tuple[str, bytes | None], ...]:
+    """Headers from a column."""
+    return tuple((name, None if value is None else value.encode("latin-1")) for name, value in json.loads(text))
+
+
+def told_row(outgoing: Outgoing, bare_topic: str) -> dict[str, object]:
+    """The columns of what is told that come from its bytes."""
+    return {
+        "topic": bare_topic,
+        "key": outgoing.key,
+        "headers": dump_headers(outgoing.headers),
+        "value": outgoing.value,
+    }
+
+
+def parked_record(row: dict[str, object]) -> Record:
+    """A parked row as the record that it was."""
+    return Record(
+        topic=str(row["topic"]),
+        partition=int(row["partition"]),  # type: ignore[call-overload]  # a row's columns are typed by the table
+        offset=int(row["offset"]),  # type: ignore[call-overload]  # as above
+        timestamp=int(row["timestamp"]),  # type: ignore[call-overload]  # as above
+        key=row["key"],  # type: ignore[arg-type]  # as above
+        headers=parse_headers(str(row["headers"])),
+        value=row["value"],  # type: ignore[arg-type]  # as above
+    )

@@ -1,0 +1,261 @@
+"""Makes a store anew from the log alone. Projections only: nothing is decided, told, trained or deployed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sqlalchemy import delete, insert, select
+from sqlmodel import Session
+
+from cairn.events.catalogue import topics_owned_by
+from cairn.events.codec import Heard, Malformed, Record, check, read
+from cairn.events.envelope import parse_cause_name
+from cairn.events.operations import RecordDiscarded, RecordParked, RecordRedriven
+from chassis import ledger
+from chassis.database import Database, StoreError
+from chassis.definition import Definition
+from chassis.kafka import Log, Partition, partitions_of
+from chassis.ledger import Origin
+from chassis.processor import (
+    Processor,
+    appending,
+    insert_or_ignore,
+    parked_row,
+    save_positions,
+    save_sequence,
+    sequence_of,
+)
+from chassis.transaction import Place
+
+_BATCH = 500
+Verdicts = dict[tuple[str, int, int], tuple[str, str, str]]
+
+
+class RebuildError(StoreError):
+    """The log does not suffice to rebuild the store; the message says where."""
+
+
+@dataclass(slots=True)
+class Driven:
+    """Parked records that were driven again, each waiting for the position at which that happened."""
+
+    due: dict[Partition, list[tuple[int, Record]]] = field(default_factory=dict)
+    at: dict[tuple[str, int, int], int] = field(default_factory=dict)
+
+    def hold(self, record: Record) -> None:
+        """Keep a record until its partition has come to where it was driven again."""
+        position = self.at[record.topic, record.partition, record.offset]
+        self.due.setdefault((record.topic, record.partition), []).append((position, record))
+
+    def release(self, partition: Partition, next_offset: int) -> list[Record]:
+        """The records that were driven again before `next_offset` was taken."""
+        waiting = self.due.get(partition, [])
+        ready = [record for position, record in waiting if position <= next_offset]
+        self.due[partition] = [(position, record) for position, record in waiting if position > next_offset]
+        return ready
+
+
+@dataclass(slots=True)
+class Rebuild:
+    """One rebuild of one service's store."""
+
+    definition: Definition
+    database: Database
+    processor: Processor
+    log: Log
+    progress: Callable[[str, int, int], None]
+    """Told what is read, how far, and how much there is."""
+    verdicts: Verdicts = field(default_factory=dict)
+    driven: Driven = field(default_factory=Driven)
+
+    async def run(self) -> None:
+        """Delete every table and make it anew. Raises RebuildError; an unfinished rebuild refuses to start."""
+        heard = partitions_of(self.definition.hears)
+        committed = await self.log.committed(heard)
+        never = [f"{topic}/{partition}" for (topic, partition), offset in committed.items() if offset is None]
+        if never:
+            raise RebuildError(
+                f"the group has no committed offset for {', '.join(never[:5])}: it is not known how far "
+                f"{self.definition.name} had come. A service that never ran needs no rebuild"
+            )
+        self.database.drop_tables()
+        self.database.create_tables()
+        self._mark(unfinished=True)
+        await self._read_own()
+        await self._read_heard({one: offset or 0 for one, offset in committed.items()})
+        for appender in self.definition.appenders:
+            await self._append(appender.name, appender.topics, appender.append)
+        self._mark(unfinished=False)
+
+    def _mark(self, *, unfinished: bool) -> None:
+        with self.database.begin() as session:
+            session.execute(delete(ledger.META).where(ledger.META.c.name == "rebuilding"))
+            if unfinished:
+                session.execute(insert(ledger.META).values(name="rebuilding", value="yes"))
+
+    async def _read_own(self) -> None:
+        # Operations first: their verdicts say which heard records were parked.
+        topics = sorted(
+            topics_owned_by(self.definition.name), key=lambda topic: not topic.name.startswith("operations")
+        )
+        for topic in topics:
+            partitions = partitions_of([topic.name])
+            ends = await self.log.ends(partitions)
+            await self._each_batch(topic.name, dict.fromkeys(partitions, 0), ends, self._take_own)
+
+    async def _read_heard(self, committed: dict[Partition, int]) -> None:
+        start = dict.fromkeys(committed, 0)
+        await self._each_batch("heard topics", start, committed, self._take_heard)
+        with self.database.begin() as session:
+            for partition, offset in committed.items():
+                for record in self.driven.release(partition, offset):
+                    self._apply(session, record)
+            save_positions(session, "decider", committed)
+
+    async def _append(
+        self, name: str, topics: tuple[str, ...], append: Callable[[Session, list[Record]], None]
+    ) -> None:
+        partitions = partitions_of(topics)
+        ends = await self.log.ends(partitions)
+        batches: dict[Partition, list[Record]] = {}
+        read_so_far, total = 0, sum(ends.values())
+
+        def store(partition: Partition) -> None:
+            records = batches.pop(partition, [])
+            if records:
+                with appending(self.database, name) as (session, _positions):
+                    append(session, records)
+                    save_positions(session, name, {partition: records[-1].offset + 1})
+
+        async for record in self.log.read(dict.fromkeys(partitions, 0), ends):
+            partition = (record.topic, record.partition)
+            batches.setdefault(partition, []).append(record)
+            read_so_far += 1
+            if len(batches[partition]) >= _BATCH:
+                store(partition)
+                self.progress(name, read_so_far, total)
+        for partition in list(batches):
+            store(partition)
+
+    async def _each_batch(
+        self,
+        what: str,
+        start: dict[Partition, int],
+        end: dict[Partition, int],
+        take: Callable[[Session, Record], None],
+    ) -> None:
+        total, done = sum(end.values()), 0
+        batch: list[Record] = []
+        async for record in self.log.read(start, end):
+            batch.append(record)
+            if len(batch) >= _BATCH:
+                self._store(batch, take)
+                done, batch = done + len(batch), []
+                self.progress(what, done, total)
+        self._store(batch, take)
+        self.progress(what, done + len(batch), total)
+
+    def _store(self, batch: list[Record], take: Callable[[Session, Record], None]) -> None:
+        with self.database.begin() as session:
+            for record in batch:
+                take(session, record)
+
+    def _take_own(self, session: Session, record: Record) -> None:
+        message = read(record)
+        heard = (
+            message
+            if isinstance(message, Malformed)
+            else check(message, self.processor.voice.installation, self.processor.trust)
+        )
+        if not isinstance(heard, Heard) or not self._store_told(session, heard):
+            return
+        self._note_verdict(heard)
+        origin = Origin.of(heard.message)
+        self.processor.project(session, heard.facts, origin, sequence_of(heard.message), None)
+
+    def _store_told(self, session: Session, heard: Heard) -> bool:
+        """Whether an own event is seen for the first time; the relay may have sent it twice."""
+        record, envelope = heard.message.record, heard.message.envelope
+        if session.execute(select(ledger.TOLD.c.position).where(ledger.TOLD.c.event_id == envelope.id)).first():
+            return False
+        source, cause_id = parse_cause_name(envelope.causationid)
+        position = told_position(envelope.basis)
+        session.execute(
+            insert(ledger.TOLD).values(
+                position=position,
+                decision=position,
+                event_id=envelope.id,
+                type=envelope.type,
+                topic=record.topic,
+                key=record.key,
+                headers=ledger.dump_headers(tuple(record.headers)),
+                value=record.value,
+                cause_topic="",
+                cause_source=source,
+                cause_id=cause_id,
+                recorded_at=envelope.recordedtime,
+                partition=record.partition,
+                offset=record.offset,
+            )
+        )
+        save_sequence(session, record.topic, envelope.subject, sequence_of(heard.message))
+        return True
+
+    def _note_verdict(self, heard: Heard) -> None:
+        facts = heard.facts
+        if isinstance(facts, (RecordParked, RecordRedriven, RecordDiscarded)):
+            where = (facts.topic, facts.partition, facts.offset)
+            if isinstance(facts, RecordParked):
+                self.verdicts[where] = ("parked", facts.reason.code, facts.reason.text)
+            elif where in self.verdicts:
+                state = "redriven" if isinstance(facts, RecordRedriven) else "discarded"
+                self.verdicts[where] = (state, *self.verdicts[where][1:])
+            if isinstance(facts, RecordRedriven):
+                self.driven.at[where] = heard_positions(heard.message.envelope.basis).get(where[:2], 0)
+
+    def _take_heard(self, session: Session, record: Record) -> None:
+        partition, where = (record.topic, record.partition), (record.topic, record.partition, record.offset)
+        for earlier in self.driven.release(partition, record.offset):
+            self._apply(session, earlier)
+        verdict = self.verdicts.get(where)
+        if verdict is None:
+            self._apply(session, record)
+            return
+        state, code, text = verdict
+        row = parked_row(record, Malformed(code, text)) | {"state": state}
+        session.execute(insert_or_ignore(session, ledger.PARKED, row))
+        if state == "redriven":
+            self.driven.hold(record)
+
+    def _apply(self, session: Session, record: Record) -> None:
+        try:
+            heard = self.processor.heard(record)
+            if heard is None or not self.processor.claim(session, heard.message):
+                return
+            place = Place(record.topic, record.partition, record.offset)
+            sequence = sequence_of(heard.message)
+            self.processor.project(session, heard.facts, Origin.of(heard.message), sequence, place)
+        except StoreError:
+            raise
+        except Exception as error:
+            raise RebuildError(
+                f"the record {record.topic}/{record.partition}/{record.offset} was applied before, but cannot be now: "
+                f"{error}"
+            ) from error
+
+
+def told_position(basis: str) -> int:
+    """The place of an event among all that its service told, from 1."""
+    for part in basis.split(";"):
+        name, _, number = part.partition("=")
+        if name == "told" and number.isdigit():
+            return int(number) + 1
+    raise RebuildError(f"an own event has no usable basis: {basis!r}")
+
+
+def heard_positions(basis: str) -> dict[Partition, int]:
+    """The position in each heard partition at which an event was decided."""
+    positions: dict[Partition, int] = {}
+    for part in basis.partition(";")[0].split():
+        topic, _, offsets = part.partition("=")
+        positions |= {(topic, n): int(offset) for n, offset in enumerate(offsets.split("."))}
+    return positions

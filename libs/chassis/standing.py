@@ -1,0 +1,94 @@
+"""Whether a store may go on from where it is: it must know all that it told, and all that its group has passed."""
+
+from sqlalchemy import func, select
+from sqlmodel import Session
+
+from cairn.events.catalogue import topics_owned_by
+from cairn.events.codec import Heard, Malformed, check, read
+from chassis import ledger
+from chassis.database import Database, StoreError
+from chassis.kafka import Log, Partition, partitions_of
+from chassis.processor import Processor, load_positions, module_of
+from chassis.relay import confirm
+
+
+class MustRebuild(StoreError):
+    """The store is behind the log; rebuilding it is the cure."""
+
+    def __init__(self, service: str, why: str) -> None:
+        super().__init__(f"{why}. Stop all replicas of {service} and run: python -P -m {module_of(service)} rebuild")
+
+
+async def check_standing(
+    database: Database, processor: Processor, log: Log, consumers: dict[str, tuple[str, ...]]
+) -> None:
+    """Refuse to start on a store that is behind its own topics, its group, or the log's beginning.
+
+    `consumers` maps each consumer's name to its topics; the log is opened with the group of `decider`. Raises
+    MustRebuild and StoreError.
+    """
+    service = processor.voice.service
+    with database.read() as session:
+        if session.execute(select(ledger.META.c.value).where(ledger.META.c.name == "rebuilding")).scalar():
+            raise MustRebuild(service, "a rebuild of this store was not finished")
+    await _check_own_topics(database, processor, log, service)
+    for consumer, topics in consumers.items():
+        await _check_heard_topics(database, log, service, consumer, topics)
+
+
+async def _check_own_topics(database: Database, processor: Processor, log: Log, service: str) -> None:
+    partitions = partitions_of(topic.name for topic in topics_owned_by(service))
+    ends = await log.ends(partitions)
+    with database.read() as session:
+        known = _confirmed_ends(session)
+    start = {one: known.get(one, 0) for one in partitions}
+    found: list[tuple[int, int, int]] = []
+    async for record in log.read(start, ends):
+        message = read(record)
+        heard = (
+            message if isinstance(message, Malformed) else check(message, processor.voice.installation, processor.trust)
+        )
+        if not isinstance(heard, Heard):
+            continue  # what a stranger wrote there is the auditor's business
+        with database.read() as session:
+            position = session.execute(
+                select(ledger.TOLD.c.position).where(ledger.TOLD.c.event_id == heard.message.envelope.id)
+            ).scalar()
+        if position is None:
+            raise MustRebuild(
+                service,
+                f"the log holds an event of {service} at {record.topic}/{record.partition}/{record.offset} that its "
+                "store does not know: the store was lost, or is an old copy",
+            )
+        found.append((position, record.partition, record.offset))
+    if found:
+        confirm(database, found)
+
+
+def _confirmed_ends(session: Session) -> dict[Partition, int]:
+    table = ledger.TOLD.c
+    rows = session.execute(
+        select(table.topic, table.partition, func.max(table.offset))
+        .where(table.offset.is_not(None))
+        .group_by(table.topic, table.partition)
+    )
+    return {(topic, partition): offset + 1 for topic, partition, offset in rows}
+
+
+async def _check_heard_topics(
+    database: Database, log: Log, service: str, consumer: str, topics: tuple[str, ...]
+) -> None:
+    partitions = partitions_of(topics)
+    with database.read() as session:
+        positions = load_positions(session, consumer)
+    beginnings = await log.beginnings(partitions)
+    committed = await log.committed(partitions) if consumer == "decider" else {}
+    for one in partitions:
+        position, group = positions.get(one, 0), committed.get(one) or 0
+        if group > position:
+            raise MustRebuild(service, f"its group has passed {group} in {one[0]}/{one[1]}, the store only {position}")
+        if beginnings[one] > position:
+            raise StoreError(
+                f"{one[0]}/{one[1]} begins at {beginnings[one]}, but {service} has taken it only to {position}: records "
+                "were deleted from the log before they were heard. Restore the topic from an archive; nothing is skipped"
+            )

@@ -1,0 +1,241 @@
+"""One step of a service: what it knows, what it decides, what it tells; committed whole or not at all."""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlmodel import Session
+
+from cairn.events.catalogue import OPERATIONS, TOPICS, topic_for, type_of
+from cairn.events.codec import write
+from cairn.events.envelope import Envelope, cause_name, format_sequence, schema_address
+from cairn.events.event import Event
+from cairn.events.identity import Cause, Installation, told_id
+from cairn.events.monitoring import RetrainingAdvised
+from cairn.events.operations import RequestRefused
+from cairn.events.signing import Signer
+from cairn.events.values import EventRef, Reason, format_instant
+from chassis import ledger
+from chassis.kafka import partition_of
+from chassis.ledger import Origin
+
+
+class NotOwner(Exception):
+    """A service tried to tell what only another may tell."""
+
+
+class TwoDecisions(Exception):
+    """One step told events with different keys: they could not be told as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """In whose name a service speaks."""
+
+    service: str
+    installation: Installation
+    signer: Signer
+    code: str
+    """The version of the code, for `basis`."""
+
+    @property
+    def source(self) -> str:
+        """Its CloudEvents source."""
+        return self.installation.source(self.service)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a heard record lay."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(slots=True)
+class Told:
+    """An event that this step tells, with its final bytes."""
+
+    facts: Event
+    origin: Origin
+    sequence: int
+    row: dict[str, object]
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What a handler is given. It reads the store through `session`, and tells; it never writes."""
+
+    session: Session
+    now: datetime
+    """The clock, read once for the whole transaction."""
+    voice: Voice
+    cause: Origin
+    """The event that led to this step."""
+    positions: dict[tuple[str, int], int]
+    """The next offset of each heard partition."""
+    place: Place | None = None
+    """Where the cause lay, when this step handles it."""
+    attempt: int | None = None
+    """Of work that is tried again: which attempt this is."""
+    told: list[Told] = field(default_factory=list)
+    _counted: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def tell(self, facts: Event, n: int | str | None = None) -> EventRef:
+        """Tell the world, if and only if this transaction commits; returns how the event is named.
+
+        `n` sets apart several events of one type and subject from one cause; it is counted unless given. Telling
+        what was told already tells nothing. Raises NotOwner, TwoDecisions, EventTooLarge.
+        """
+        entry = type_of(facts)
+        topic = topic_for(entry, self.voice.service)
+        if topic.owner != self.voice.service:
+            raise NotOwner(f"{self.voice.service} may not tell {entry.name}: {topic.name} belongs to {topic.owner}")
+        subject, key = entry.subject_of(facts), entry.key_of(facts)
+        event_id = self._id_for(entry.name, subject, n)
+        known = self._known(event_id) or self._decided_before(topic.name, key)
+        if known is not None:
+            return known
+        self._refuse_second_key(topic.name, key)
+        sequence = self._next_sequence(topic.name, subject)
+        envelope = self._envelope(facts, event_id, entry.name, subject, sequence)
+        outgoing = write(facts, envelope, topic.name, self.voice.installation, self.voice.signer)
+        origin = self._origin(topic.name, envelope, outgoing.value)
+        self.told.append(Told(facts, origin, sequence, self._row(envelope, topic.name, outgoing)))
+        return origin.ref
+
+    def refuse(self, code: str, text: str) -> EventRef:
+        """Answer the request at hand with a refusal."""
+        reason = Reason(code=code, text=text)
+        return self.tell(RequestRefused(service=self.voice.service, request=self.cause.ref, reason=reason))
+
+    def log_origin(self, topic: str, subject: str) -> str:
+        """The audit log in which what is told on a topic about a subject can be proved."""
+        partition = partition_of(topic, subject.encode())
+        return f"{self.voice.installation.name}/{topic}/{partition}"
+
+    def _id_for(self, type_name: str, subject: str, n: int | str | None) -> str:
+        if n is None:
+            n = self._counted.get((type_name, subject), 0)
+            self._counted[type_name, subject] = n + 1
+        if self.attempt is not None:
+            n = f"{self.attempt}.{n}"
+        voice = self.voice
+        return told_id(voice.installation.namespace, voice.source, self.cause.cause, type_name, subject, n)
+
+    def _known(self, event_id: str) -> EventRef | None:
+        for told in self.told:
+            if told.origin.id == event_id:
+                return told.origin.ref
+        row = self.session.execute(
+            select(ledger.TOLD.c.type, ledger.TOLD.c.value).where(ledger.TOLD.c.event_id == event_id)
+        ).first()
+        return _ref(self.voice.source, event_id, row.type, row.value) if row else None
+
+    def _decided_before(self, topic: str, key: str) -> EventRef | None:
+        """What this cause led to on this key in an earlier life of the store: decided is decided."""
+        if self.place is None or topic.startswith(OPERATIONS):
+            return None
+        table = ledger.TOLD.c
+        row = self.session.execute(
+            select(table.event_id, table.type, table.value)
+            .where(
+                table.cause_id == self.cause.id,
+                table.cause_source == self.cause.source,
+                table.topic == topic,
+                table.key == key.encode(),
+            )
+            .limit(1)
+        ).first()
+        return _ref(self.voice.source, row.event_id, row.type, row.value) if row else None
+
+    def _refuse_second_key(self, topic: str, key: str) -> None:
+        mine = (topic, key.encode())
+        others = {(str(told.row["topic"]), told.row["key"]) for told in self.told}
+        clash = {other for other in others | {mine} if not other[0].startswith(OPERATIONS)}
+        if len(clash) > 1:
+            raise TwoDecisions(f"one step told on {sorted(clash, key=str)}: make it two steps")
+
+    def _next_sequence(self, topic: str, subject: str) -> int:
+        told = sum(1 for one in self.told if (one.row["topic"], one.row["subject"]) == (topic, subject))
+        last = self.session.execute(
+            select(ledger.SEQUENCE.c.last).where(ledger.SEQUENCE.c.topic == topic, ledger.SEQUENCE.c.subject == subject)
+        ).scalar()
+        return (last or 0) + told + 1
+
+    def _envelope(self, facts: Event, event_id: str, type_name: str, subject: str, sequence: int) -> Envelope:
+        instant = format_instant(self.now)
+        return Envelope(
+            id=event_id,
+            source=self.voice.source,
+            type=type_name,
+            subject=subject,
+            time=instant,
+            recordedtime=instant,
+            correlationid=event_id if isinstance(facts, RetrainingAdvised) else self.cause.story,
+            causationid=cause_name(self.cause.source, self.cause.id),
+            authtype="service",
+            authid=self.voice.service,
+            sequence=format_sequence(sequence),
+            basis=self._basis(),
+            dataschema=schema_address(type_name),
+            traceparent=self.cause.traceparent,
+        )
+
+    def _basis(self) -> str:
+        positions: dict[str, list[int]] = {}
+        for (topic, partition), position in sorted(self.positions.items()):
+            positions.setdefault(topic, [0] * TOPICS[topic].partitions)[partition] = position
+        heard = " ".join(f"{topic}={'.'.join(map(str, offsets))}" for topic, offsets in positions.items())
+        return f"{heard};told={self._told_before() + len(self.told)};code={self.voice.code}"
+
+    def _told_before(self) -> int:
+        return int(self.session.execute(select(func.coalesce(func.max(ledger.TOLD.c.position), 0))).scalar_one())
+
+    def _origin(self, topic: str, envelope: Envelope, value: bytes) -> Origin:
+        ref = _ref(envelope.source, envelope.id, envelope.type, value)
+        return Origin(
+            topic=topic,
+            source=envelope.source,
+            id=envelope.id,
+            type=envelope.type,
+            digest=ref.digest,
+            story=envelope.story,
+            time=envelope.time,
+            traceparent=envelope.traceparent,
+        )
+
+    def _row(self, envelope: Envelope, topic: str, outgoing: object) -> dict[str, object]:
+        return {
+            "event_id": envelope.id,
+            "type": envelope.type,
+            **ledger.told_row(outgoing, topic),  # type: ignore[arg-type]  # write() returned it
+            "cause_topic": self.cause.topic,
+            "cause_source": self.cause.source,
+            "cause_id": self.cause.id,
+            "heard_topic": self.place.topic if self.place else None,
+            "heard_partition": self.place.partition if self.place else None,
+            "heard_offset": self.place.offset if self.place else None,
+            "recorded_at": envelope.recordedtime,
+            "subject": envelope.subject,
+        }
+
+
+def _ref(source: str, event_id: str, type_name: str, value: bytes) -> EventRef:
+    return EventRef(source=source, id=event_id, type=type_name, digest="sha256:" + hashlib.sha256(value).hexdigest())
+
+
+def unreadable_cause(place: Place) -> Origin:
+    """A record that could not be read, as a cause: named by its place."""
+    cause = Cause.unreadable(place.topic, place.partition, place.offset)
+    return Origin(
+        topic=cause.topic,
+        source=cause.source,
+        id=cause.id,
+        type="",
+        digest="sha256:" + "0" * 64,
+        story=cause.id,
+        time="",
+    )

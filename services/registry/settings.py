@@ -1,0 +1,5 @@
+"""The registry needs no settings of its own."""
+
+from chassis import ServiceSettings as Settings
+
+__all__ = ["Settings"]
