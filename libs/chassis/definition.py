@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from chassis.work import Job
 
 Facts = TypeVar("Facts", bound=Event)
+Projection = TypeVar("Projection", bound=Callable[..., None])
 
 
 class Handlers:
@@ -45,10 +46,10 @@ class Projections:
     def __init__(self) -> None:
         self.by_type: dict[type[Event], Callable[[Any, Rows], None]] = {}
 
-    def of(self, *classes: type[Facts]) -> Callable[[Callable[[Facts, Rows], None]], Callable[[Facts, Rows], None]]:
+    def of(self, *classes: type[Event]) -> Callable[[Projection], Projection]:
         """Register the decorated function for these types; it stays a plain function."""
 
-        def register(function: Callable[[Facts, Rows], None]) -> Callable[[Facts, Rows], None]:
+        def register(function: Projection) -> Projection:
             for facts in classes:
                 _refuse_second(self.by_type, facts)
                 self.by_type[facts] = function
