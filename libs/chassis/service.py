@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from sqlalchemy import func, select
 from cairn.events.codec import Record
 from cairn.events.identity import Installation
 from cairn.events.signing import Signer, Trust
-from cairn.objects import ObjectStore, StoreUnreachable, open_store
+from cairn.objects import ObjectStore, StoreUnreachable, open_store, read_s3_settings
 from chassis import ledger
 from chassis.children import Children
 from chassis.consumer import Consumer
@@ -75,7 +76,9 @@ class Service:
         installation = Installation(settings.installation)
         voice = Voice(definition.name, installation, Signer.load(settings.key_file), settings.commit_code)
         database = Database(settings.database_url.get_secret_value(), definition.tables)
-        objects = open_store(settings.objects)
+        objects = open_store(
+            settings.objects, s3=read_s3_settings(os.environ) if settings.objects.startswith("s3:") else None
+        )
         trust = Trust.load(settings.trust_file)
         processor = Processor(definition, database, voice, trust, objects, clock)
         return cls(definition, settings, database, processor, objects, Failpoints.parse(settings.failpoints), Metrics())

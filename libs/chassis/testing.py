@@ -17,7 +17,7 @@ from cairn.events.codec import CATALOGUE, Outgoing, Record, write
 from cairn.events.envelope import Envelope
 from cairn.events.event import Event
 from cairn.events.identity import Installation
-from cairn.events.signing import Signer, Trust, TrustedKey, UnsignedSource
+from cairn.events.signing import DELEGATE, Signer, Trust, TrustedKey, UnsignedSource
 from cairn.events.values import format_instant
 from cairn.objects import ObjectStore, open_store
 from chassis import ledger
@@ -49,6 +49,7 @@ def make_trust(installation: Installation) -> tuple[dict[str, Signer], Trust]:
             keyid=owner,
             public_key=signer.public_text,
             principal=f"service/{owner}",
+            roles=(DELEGATE,) if owner == "people" else (),
             sources=("*",)
             if owner in ("upstream", "people")
             else (installation.source(owner), f"{installation.source(owner)}/*"),

@@ -225,6 +225,10 @@ def _check_signature(message: Message, installation: Installation, trust: Trust)
         return Malformed("signature", f"the trust file knows no key {envelope.keyid!r}"[:300])
     if topic not in key.topics or not any(source_matches(one, envelope.source) for one in key.sources):
         return Malformed("not-allowed", f"the key {key.keyid} may not speak for {envelope.source} on {topic}")
+    if not key.vouches_for(envelope.authtype, envelope.authid):
+        return Malformed(
+            "not-allowed", f"the key {key.keyid} of {key.principal} may not speak for {envelope.authid}"[:300]
+        )
     appended = datetime.fromtimestamp(message.record.timestamp / 1000).astimezone()
     if not key.valid_at(appended):
         return Malformed("signature", f"the key {key.keyid} does not count at that time")

@@ -21,6 +21,9 @@ from pydantic import Field, ValidationError
 
 from cairn.events.values import Instant, Value, Word
 
+DELEGATE = "delegate"
+"""The role of a key whose holder has asked others who they are, and may speak for them."""
+
 _LENGTH = struct.Struct(">Q")
 
 
@@ -121,6 +124,10 @@ class TrustedKey(Value):
         except (InvalidSignature, ValueError):
             return False
         return True
+
+    def vouches_for(self, authtype: str, authid: str) -> bool:
+        """Whether this key may name that principal: its own, or any if it has the role `delegate`."""
+        return not authid or f"{authtype}/{authid}" == self.principal or DELEGATE in self.roles
 
     def valid_at(self, instant: datetime) -> bool:
         """Whether the key counts at that time."""

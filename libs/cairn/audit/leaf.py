@@ -1,0 +1,129 @@
+"""The leaf of a Kafka record: the bytes that the audit log commits to.
+
+A leaf is a pure function of what Kafka stored. No time of arrival and no verdict is in it, so a rebuilt auditor, or a
+second one that knows nothing of the first, comes to the same roots. Key, headers and value are in it by their digest
+alone: what must be erased one day can be, and every proof still holds.
+
+The byte form, version 1. All integers are big-endian and signed (two's complement); -1 is Kafka's own sign for null.
+
+| bytes | field |
+|---|---|
+| 2, n | version: its length, then `cairn-leaf-v1` |
+| 2, n | topic: its length in UTF-8, then itself |
+| 4 | partition |
+| 8 | offset |
+| 8 | timestamp in milliseconds, -1 when there is none |
+| 1 | type of the timestamp: 0 set by the producer, 1 by the broker, -1 none |
+| 4 | length of the key, -1 for null |
+| 32 | SHA-256 of the key, zeros for null |
+| 32 | SHA-256 of the headers in the form below |
+| 4 | length of the value, -1 for null |
+| 32 | SHA-256 of the value, zeros for null |
+
+The headers are taken as they are stored, in their order, twins included:
+
+| bytes | field |
+|---|---|
+| 4 | how many there are |
+| 4 each | length of each name in UTF-8 |
+| n | the names, one after the other |
+| 4 each | length of each value, -1 for null |
+| n | the values, one after the other |
+
+Every field has a fixed length or follows its length, so no two records share a leaf.
+"""
+
+import struct
+from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import sha256
+from typing import Protocol
+
+VERSION = b"cairn-leaf-v1"
+"""The first field of every leaf; another form will have another version."""
+
+_NULL = -1
+_NO_DIGEST = bytes(32)
+_AFTER_PARTITION = struct.Struct(">qqbi32s32si32s")
+
+Headers = Sequence[tuple[str, bytes | None]]
+"""A record's headers as Kafka stored them: names may come twice, values may be null."""
+
+
+class Record(Protocol):
+    """What a leaf is made from. aiokafka's `ConsumerRecord` is one."""
+
+    @property
+    def topic(self) -> str:
+        """The topic's name."""
+
+    @property
+    def partition(self) -> int:
+        """The partition's number."""
+
+    @property
+    def offset(self) -> int:
+        """The place in the partition."""
+
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since 1970, or -1."""
+
+    @property
+    def timestamp_type(self) -> int:
+        """Who set the timestamp: 0 the producer, 1 the broker, -1 nobody."""
+
+    @property
+    def key(self) -> bytes | None:
+        """The key's bytes; None is not the empty key."""
+
+    @property
+    def headers(self) -> Headers:
+        """The headers."""
+
+    @property
+    def value(self) -> bytes | None:
+        """The value's bytes; None is not the empty value."""
+
+
+def encode_leaf(record: Record) -> bytes:
+    """The leaf's bytes, in the form at the top of this file."""
+    key, value = record.key, record.value
+    return _beginning(record.topic, record.partition) + _AFTER_PARTITION.pack(
+        record.offset,
+        record.timestamp,
+        record.timestamp_type,
+        _NULL if key is None else len(key),
+        _NO_DIGEST if key is None else sha256(key).digest(),
+        sha256(_encode_headers(record.headers)).digest(),
+        _NULL if value is None else len(value),
+        _NO_DIGEST if value is None else sha256(value).digest(),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _beginning(topic: str, partition: int) -> bytes:
+    return _with_length(VERSION) + _with_length(topic.encode()) + struct.pack(">i", partition)
+
+
+def _with_length(field: bytes) -> bytes:
+    return struct.pack(">h", len(field)) + field
+
+
+def _encode_headers(headers: Headers) -> bytes:
+    # column by column, not header by header: this is where most of a leaf's time goes
+    names, values = zip(*headers, strict=False) if headers else ((), ())
+    beginning, lengths = _header_names(names)
+    try:
+        return beginning + lengths.pack(*map(len, values)) + b"".join(values)
+    except TypeError:  # a null has no length
+        known = [_NULL if value is None else len(value) for value in values]
+        return beginning + lengths.pack(*known) + b"".join(filter(None, values))
+
+
+@lru_cache(maxsize=64)
+def _header_names(names: tuple[str, ...]) -> tuple[bytes, struct.Struct]:
+    """What a header form begins with, and the form of its values' lengths. Events have few sets of names."""
+    encoded = [name.encode() for name in names]
+    lengths = struct.Struct(f">{len(names)}i")
+    return struct.pack(">i", len(names)) + lengths.pack(*map(len, encoded)) + b"".join(encoded), lengths
