@@ -62,7 +62,7 @@ class Consumer:
     _committed: dict[Partition, int] = field(default_factory=dict)
 
     def subscribe(self, broker: KafkaBroker, *, replicas: bool) -> None:
-        """Declare the subscription: by group where there are replicas, else by hand, so that a restart goes on at once."""
+        """Declare the subscription: by group for replicas, else by hand, so that a restart goes on at once."""
         common: dict[str, Any] = {
             "group_id": self.group,
             "batch": True,

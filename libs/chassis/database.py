@@ -120,7 +120,7 @@ class Database:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise StoreError(
-                f"another process uses {path}: stop it first (one process owns an SQLite file; for replicas use PostgreSQL)"
+                f"another process uses {path}: stop it first (a file has one owner; replicas need PostgreSQL)"
             ) from None
 
     def _lock_replica(self, *, exclusive: bool) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert
 from sqlmodel import Session
 
 from cairn.events.catalogue import topics_owned_by
@@ -15,16 +15,16 @@ from chassis.database import Database, StoreError
 from chassis.definition import Definition
 from chassis.kafka import Log, Partition, partitions_of
 from chassis.ledger import Origin
+from chassis.outbox import add_told, position_of, save_sequences
+from chassis.parking import parked_row
+from chassis.positions import DECIDER, save_positions
 from chassis.processor import (
     Processor,
     appending,
-    insert_or_ignore,
-    parked_row,
-    save_positions,
-    save_sequence,
     sequence_of,
 )
 from chassis.transaction import Place
+from chassis.upsert import insert_or_ignore
 
 _BATCH = 500
 Verdicts = dict[tuple[str, int, int], tuple[str, str, str]]
@@ -109,7 +109,7 @@ class Rebuild:
             for partition, offset in committed.items():
                 for record in self.driven.release(partition, offset):
                     self._apply(session, record)
-            save_positions(session, "decider", committed)
+            save_positions(session.connection(), DECIDER, committed)
 
     async def _append(
         self, name: str, topics: tuple[str, ...], append: Callable[[Session, list[Record]], None]
@@ -124,7 +124,7 @@ class Rebuild:
             if records:
                 with appending(self.database, name) as (session, _positions):
                     append(session, records)
-                    save_positions(session, name, {partition: records[-1].offset + 1})
+                    save_positions(session.connection(), name, {partition: records[-1].offset + 1})
 
         async for record in self.log.read(dict.fromkeys(partitions, 0), ends):
             partition = (record.topic, record.partition)
@@ -175,29 +175,29 @@ class Rebuild:
     def _store_told(self, session: Session, heard: Heard) -> bool:
         """Whether an own event is seen for the first time; the relay may have sent it twice."""
         record, envelope = heard.message.record, heard.message.envelope
-        if session.execute(select(ledger.TOLD.c.position).where(ledger.TOLD.c.event_id == envelope.id)).first():
+        connection = session.connection()
+        if position_of(connection, envelope.id) is not None:
             return False
         source, cause_id = parse_cause_name(envelope.causationid)
         position = told_position(envelope.basis)
-        session.execute(
-            insert(ledger.TOLD).values(
-                position=position,
-                decision=position,
-                event_id=envelope.id,
-                type=envelope.type,
-                topic=record.topic,
-                key=record.key,
-                headers=ledger.dump_headers(tuple(record.headers)),
-                value=record.value,
-                cause_topic="",
-                cause_source=source,
-                cause_id=cause_id,
-                recorded_at=envelope.recordedtime,
-                partition=record.partition,
-                offset=record.offset,
-            )
-        )
-        save_sequence(session, record.topic, envelope.subject, sequence_of(heard.message))
+        row = {
+            "position": position,
+            "decision": position,
+            "event_id": envelope.id,
+            "type": envelope.type,
+            "topic": record.topic,
+            "key": record.key,
+            "headers": ledger.dump_headers(tuple(record.headers)),
+            "value": record.value,
+            "cause_topic": "",
+            "cause_source": source,
+            "cause_id": cause_id,
+            "recorded_at": envelope.recordedtime,
+            "partition": record.partition,
+            "offset": record.offset,
+        }
+        add_told(connection, [row])
+        save_sequences(connection, {(record.topic, envelope.subject): sequence_of(heard.message)})
         return True
 
     def _note_verdict(self, heard: Heard) -> None:
@@ -221,15 +221,16 @@ class Rebuild:
             self._apply(session, record)
             return
         state, code, text = verdict
-        row = parked_row(record, Malformed(code, text)) | {"state": state}
-        session.execute(insert_or_ignore(session, ledger.PARKED, row))
+        connection = session.connection()
+        row = parked_row(record, Malformed(code, text), state)
+        connection.execute(insert_or_ignore(connection, ledger.PARKED), row)
         if state == "redriven":
             self.driven.hold(record)
 
     def _apply(self, session: Session, record: Record) -> None:
         try:
             heard = self.processor.heard(record)
-            if heard is None or not self.processor.claim(session, heard.message):
+            if heard is None or not self.processor.is_new(session, heard.message):
                 return
             place = Place(record.topic, record.partition, record.offset)
             sequence = sequence_of(heard.message)

@@ -12,78 +12,17 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from sqlalchemy import bindparam, func, select, update
 
 from cairn.events.identity import Installation
-from chassis import ledger
 from chassis.database import Database
 from chassis.failpoints import Failpoints
-from chassis.kafka import partition_of
+from chassis.outbox import Waiting, confirm, load_waiting
 
 _CHUNK_BYTES = 512 * 1024
-_MOST_ROWS = 500
 _SEND_SECONDS = 15.0
 _STOP_SECONDS = 5.0
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A row of the outbox on its way."""
-
-    position: int
-    topic: str
-    key: bytes
-    headers: tuple[tuple[str, bytes], ...]
-    value: bytes
-    decision: int
-
-    @property
-    def partition(self) -> int:
-        """The partition of its key."""
-        return partition_of(self.topic, self.key)
-
-
-def load_waiting(database: Database, limit: int = _MOST_ROWS) -> list[Waiting]:
-    """The oldest rows that Kafka has not confirmed, in order; a decision is never cut in two."""
-    table = ledger.TOLD.c
-    with database.read() as session:
-        rows = session.execute(
-            select(table.position, table.topic, table.key, table.headers, table.value, table.decision)
-            .where(table.offset.is_(None))
-            .order_by(table.position)
-            .limit(limit + 1)
-        ).all()
-    if len(rows) > limit:
-        cut = rows[-1].decision
-        whole = [row for row in rows if row.decision != cut]
-        rows = whole or rows
-    return [
-        Waiting(row.position, row.topic, row.key, ledger.parse_headers(row.headers), row.value, row.decision)  # type: ignore[arg-type]  # headers told here have values
-        for row in rows
-    ]
-
-
-def confirm(database: Database, confirmed: Sequence[tuple[int, int, int]]) -> None:
-    """Store where Kafka has put rows: (position, partition, offset)."""
-    statement = (
-        update(ledger.TOLD)
-        .where(ledger.TOLD.c.position == bindparam("row"))
-        .values(partition=bindparam("at_partition"), offset=bindparam("at_offset"))
-    )
-    with database.begin(deciding=False) as session:
-        session.connection().execute(
-            statement,
-            [{"row": row, "at_partition": partition, "at_offset": offset} for row, partition, offset in confirmed],
-        )
-
-
-def count_waiting(database: Database) -> int:
-    """How many events Kafka has not confirmed."""
-    with database.read() as session:
-        query = select(func.count()).select_from(ledger.TOLD).where(ledger.TOLD.c.offset.is_(None))
-        return int(session.execute(query).scalar_one())
 
 
 def by_partition(rows: Sequence[Waiting]) -> dict[tuple[str, int], list[Waiting]]:

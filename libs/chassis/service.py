@@ -14,14 +14,12 @@ from typing import Any
 import structlog
 import uvicorn
 from faststream.kafka import KafkaBroker
-from sqlalchemy import func, select
 
+from cairn.children import Children
 from cairn.events.codec import Record
 from cairn.events.identity import Installation
 from cairn.events.signing import Signer, Trust
 from cairn.objects import ObjectStore, StoreUnreachable, open_store, read_s3_settings
-from chassis import ledger
-from chassis.children import Children
 from chassis.consumer import Consumer
 from chassis.database import Database, is_infrastructure
 from chassis.definition import Appender, Definition
@@ -29,8 +27,10 @@ from chassis.failpoints import Failpoints
 from chassis.health import make_app
 from chassis.kafka import KafkaUnreachable, Log, Partition, new_producer, partitions_of
 from chassis.metrics import Metrics
-from chassis.processor import Outcome, Processor, StoreBehind, appending, load_positions, save_positions
-from chassis.relay import Relay, count_waiting
+from chassis.outbox import count_waiting, earliest_unconfirmed
+from chassis.positions import DECIDER, load_positions, save_positions
+from chassis.processor import Outcome, Processor, StoreBehind, appending
+from chassis.relay import Relay
 from chassis.settings import ServiceSettings
 from chassis.standing import check_standing
 from chassis.transaction import Voice
@@ -195,7 +195,7 @@ class Service:
                     self.settings.bootstrap_servers, self.processor.voice.installation, self.group
                 ) as kafka:
                     await self._check_topics(kafka)
-                    consumers = {"decider": self.definition.hears}
+                    consumers = {DECIDER: self.definition.hears}
                     consumers |= {one.name: one.topics for one in self.definition.appenders}
                     await check_standing(self.database, self.processor, kafka, consumers)
                     await self._commit_beginning(kafka)
@@ -210,7 +210,7 @@ class Service:
         missing = await kafka.missing_topics(self.definition.hears)
         if missing:
             raise KafkaUnreachable(
-                f"Kafka has no topic {', '.join(missing[:3])}: `cairn up` makes all topics, or run `cairn topics create`"
+                f"Kafka has no topic {', '.join(missing[:3])}: `cairn up` makes them, or `cairn topics create`"
             )
 
     async def _commit_beginning(self, kafka: Log) -> None:
@@ -242,7 +242,7 @@ class Service:
             raise KafkaUnreachable(f"Kafka at {self.settings.bootstrap_servers} does not answer") from None
 
     def _make_decider(self) -> Consumer:
-        return self._make_consumer("decider", self.group, self.definition.hears, self.processor.take)
+        return self._make_consumer(DECIDER, self.group, self.definition.hears, self.processor.take)
 
     def _make_appender(self, appender: Appender) -> Consumer:
         take = partial(take_raw, self.database, appender)
@@ -357,23 +357,14 @@ def take_raw(database: Database, appender: Appender, records: Sequence[Record]) 
         for batch in fresh.values():
             appender.append(session, batch)
         session.flush()
-        save_positions(session, appender.name, moved)
+        save_positions(session.connection(), appender.name, moved)
     return len(records)
 
 
 def trailing_offsets(database: Database, consumer: str, topics: tuple[str, ...]) -> dict[Partition, int]:
     """How far the group may say it has come: never past a record whose outbox rows Kafka has not confirmed."""
-    table = ledger.TOLD.c
     with database.read() as session:
-        positions = load_positions(session, consumer)
-        if consumer != "decider":
-            return positions
-        waiting = session.execute(
-            select(table.heard_topic, table.heard_partition, func.min(table.heard_offset))
-            .where(table.offset.is_(None), table.heard_offset.is_not(None))
-            .group_by(table.heard_topic, table.heard_partition)
-        ).all()
+        positions = load_positions(session.connection(), consumer)
+        waiting = earliest_unconfirmed(session.connection()) if consumer == DECIDER else {}
     offsets = {one: offset for one, offset in positions.items() if one[0] in topics}
-    for topic, partition, offset in waiting:
-        offsets[topic, partition] = min(offset, offsets.get((topic, partition), offset))
-    return offsets
+    return offsets | {one: min(offset, offsets.get(one, offset)) for one, offset in waiting.items()}

@@ -1,15 +1,15 @@
 """Whether a store may go on from where it is: it must know all that it told, and all that its group has passed."""
 
-from sqlalchemy import func, select
-from sqlmodel import Session
+from sqlalchemy import select
 
 from cairn.events.catalogue import topics_owned_by
 from cairn.events.codec import Heard, Malformed, check, read
 from chassis import ledger
 from chassis.database import Database, StoreError
-from chassis.kafka import Log, Partition, partitions_of
-from chassis.processor import Processor, load_positions, module_of
-from chassis.relay import confirm
+from chassis.kafka import Log, partitions_of
+from chassis.outbox import confirm, confirmed_ends, position_of
+from chassis.positions import load_positions
+from chassis.processor import Processor, module_of
 
 
 class MustRebuild(StoreError):
@@ -40,7 +40,7 @@ async def _check_own_topics(database: Database, processor: Processor, log: Log, 
     partitions = partitions_of(topic.name for topic in topics_owned_by(service))
     ends = await log.ends(partitions)
     with database.read() as session:
-        known = _confirmed_ends(session)
+        known = confirmed_ends(session.connection())
     start = {one: known.get(one, 0) for one in partitions}
     found: list[tuple[int, int, int]] = []
     async for record in log.read(start, ends):
@@ -51,9 +51,7 @@ async def _check_own_topics(database: Database, processor: Processor, log: Log, 
         if not isinstance(heard, Heard):
             continue  # what a stranger wrote there is the auditor's business
         with database.read() as session:
-            position = session.execute(
-                select(ledger.TOLD.c.position).where(ledger.TOLD.c.event_id == heard.message.envelope.id)
-            ).scalar()
+            position = position_of(session.connection(), heard.message.envelope.id)
         if position is None:
             raise MustRebuild(
                 service,
@@ -65,22 +63,12 @@ async def _check_own_topics(database: Database, processor: Processor, log: Log, 
         confirm(database, found)
 
 
-def _confirmed_ends(session: Session) -> dict[Partition, int]:
-    table = ledger.TOLD.c
-    rows = session.execute(
-        select(table.topic, table.partition, func.max(table.offset))
-        .where(table.offset.is_not(None))
-        .group_by(table.topic, table.partition)
-    )
-    return {(topic, partition): offset + 1 for topic, partition, offset in rows}
-
-
 async def _check_heard_topics(
     database: Database, log: Log, service: str, consumer: str, topics: tuple[str, ...]
 ) -> None:
     partitions = partitions_of(topics)
     with database.read() as session:
-        positions = load_positions(session, consumer)
+        positions = load_positions(session.connection(), consumer)
     beginnings = await log.beginnings(partitions)
     committed = await log.committed(partitions) if consumer == "decider" else {}
     for one in partitions:
@@ -89,6 +77,6 @@ async def _check_heard_topics(
             raise MustRebuild(service, f"its group has passed {group} in {one[0]}/{one[1]}, the store only {position}")
         if beginnings[one] > position:
             raise StoreError(
-                f"{one[0]}/{one[1]} begins at {beginnings[one]}, but {service} has taken it only to {position}: records "
-                "were deleted from the log before they were heard. Restore the topic from an archive; nothing is skipped"
+                f"{one[0]}/{one[1]} begins at {beginnings[one]}, {service} took it only to {position}: records were "
+                "deleted from the log before they were heard. Restore the topic from an archive: nothing is skipped"
             )

@@ -2,7 +2,7 @@
 
 import asyncio
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ from uuid import uuid4
 from sqlalchemy import select
 from sqlmodel import Session
 
+from cairn.children import ChildFailed, Children, Limits
 from cairn.events.catalogue import OPERATIONS, SERVICES, TOPICS, type_of
 from cairn.events.codec import CATALOGUE, Outgoing, Record, write
 from cairn.events.envelope import Envelope
@@ -21,13 +22,12 @@ from cairn.events.signing import DELEGATE, Signer, Trust, TrustedKey, UnsignedSo
 from cairn.events.values import format_instant
 from cairn.objects import ObjectStore, open_store
 from chassis import ledger
-from chassis.children import ChildFailed, Children
 from chassis.database import Database
 from chassis.definition import Definition
 from chassis.failpoints import Failpoints
 from chassis.kafka import Partition, partition_of
+from chassis.outbox import confirm, load_waiting
 from chassis.processor import Outcome, Processor
-from chassis.relay import confirm, load_waiting
 from chassis.service import take_raw
 from chassis.transaction import Voice
 from chassis.waiting import Clerk
@@ -268,10 +268,13 @@ class InlineChildren(Children):
         super().__init__(())
 
     async def run(
-        self, function: str, spec: dict[str, Any], heard: Any = lambda _kind, _payload: None, limits: Any = None
+        self,
+        function: str,
+        spec: dict[str, Any],
+        heard: Callable[[str, dict[str, Any]], None] = lambda _kind, _payload: None,
+        limits: Limits = Limits(),  # noqa: ARG002, B008 # the signature is the parent's, and Limits is frozen
     ) -> dict[str, Any]:
         """As Children.run, without a process."""
-
         module, _, name = function.partition(":")
         try:
             result: dict[str, Any] = getattr(importlib.import_module(module), name)(spec, heard)

@@ -3,8 +3,9 @@
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection
 from sqlmodel import Session
 
 from cairn.events.catalogue import OPERATIONS, TOPICS, topic_for, type_of
@@ -16,7 +17,7 @@ from cairn.events.monitoring import RetrainingAdvised
 from cairn.events.operations import RequestRefused
 from cairn.events.signing import Signer
 from cairn.events.values import EventRef, Reason, format_instant
-from chassis import ledger
+from chassis import ledger, outbox
 from chassis.kafka import partition_of
 from chassis.ledger import Origin
 
@@ -60,11 +61,12 @@ class Told:
 
     facts: Event
     origin: Origin
+    subject: str
     sequence: int
     row: dict[str, object]
 
 
-@dataclass(slots=True)
+@dataclass
 class Transaction:
     """What a handler is given. It reads the store through `session`, and tells; it never writes."""
 
@@ -83,6 +85,16 @@ class Transaction:
     told: list[Told] = field(default_factory=list)
     _counted: dict[tuple[str, str], int] = field(default_factory=dict)
 
+    @cached_property
+    def connection(self) -> Connection:
+        """The session's connection, for the chassis's own tables."""
+        return self.session.connection()
+
+    @cached_property
+    def told_before(self) -> int:
+        """How many events the service had told before this step."""
+        return outbox.last_position(self.connection)
+
     def tell(self, facts: Event, n: int | str | None = None) -> EventRef:
         """Tell the world, if and only if this transaction commits; returns how the event is named.
 
@@ -95,7 +107,7 @@ class Transaction:
             raise NotOwner(f"{self.voice.service} may not tell {entry.name}: {topic.name} belongs to {topic.owner}")
         subject, key = entry.subject_of(facts), entry.key_of(facts)
         event_id = self._id_for(entry.name, subject, n)
-        known = self._known(event_id) or self._decided_before(topic.name, key)
+        known = self._known(event_id, topic.name, key)
         if known is not None:
             return known
         self._refuse_second_key(topic.name, key)
@@ -103,7 +115,7 @@ class Transaction:
         envelope = self._envelope(facts, event_id, entry.name, subject, sequence)
         outgoing = write(facts, envelope, topic.name, self.voice.installation, self.voice.signer)
         origin = self._origin(topic.name, envelope, outgoing.value)
-        self.told.append(Told(facts, origin, sequence, self._row(envelope, topic.name, outgoing)))
+        self.told.append(Told(facts, origin, subject, sequence, self._row(envelope, topic.name, outgoing)))
         return origin.ref
 
     def refuse(self, code: str, text: str) -> EventRef:
@@ -125,31 +137,20 @@ class Transaction:
         voice = self.voice
         return told_id(voice.installation.namespace, voice.source, self.cause.cause, type_name, subject, n)
 
-    def _known(self, event_id: str) -> EventRef | None:
+    def _known(self, event_id: str, topic: str, key: str) -> EventRef | None:
+        """What was told already under this id; or what this cause led to on this key in an earlier life of the store:
+        decided is decided."""
         for told in self.told:
             if told.origin.id == event_id:
                 return told.origin.ref
-        row = self.session.execute(
-            select(ledger.TOLD.c.type, ledger.TOLD.c.value).where(ledger.TOLD.c.event_id == event_id)
-        ).first()
-        return _ref(self.voice.source, event_id, row.type, row.value) if row else None
-
-    def _decided_before(self, topic: str, key: str) -> EventRef | None:
-        """What this cause led to on this key in an earlier life of the store: decided is decided."""
-        if self.place is None or topic.startswith(OPERATIONS):
-            return None
-        table = ledger.TOLD.c
-        row = self.session.execute(
-            select(table.event_id, table.type, table.value)
-            .where(
-                table.cause_id == self.cause.id,
-                table.cause_source == self.cause.source,
-                table.topic == topic,
-                table.key == key.encode(),
-            )
-            .limit(1)
-        ).first()
-        return _ref(self.voice.source, row.event_id, row.type, row.value) if row else None
+        for row in outbox.find_related(self.connection, event_id, self.cause.id):
+            if row.event_id == event_id or (
+                self.place is not None
+                and not topic.startswith(OPERATIONS)
+                and (row.cause_source, row.topic, row.key) == (self.cause.source, topic, key.encode())
+            ):
+                return _ref(self.voice.source, row.event_id, row.type, row.value)
+        return None
 
     def _refuse_second_key(self, topic: str, key: str) -> None:
         mine = (topic, key.encode())
@@ -159,11 +160,8 @@ class Transaction:
             raise TwoDecisions(f"one step told on {sorted(clash, key=str)}: make it two steps")
 
     def _next_sequence(self, topic: str, subject: str) -> int:
-        told = sum(1 for one in self.told if (one.row["topic"], one.row["subject"]) == (topic, subject))
-        last = self.session.execute(
-            select(ledger.SEQUENCE.c.last).where(ledger.SEQUENCE.c.topic == topic, ledger.SEQUENCE.c.subject == subject)
-        ).scalar()
-        return (last or 0) + told + 1
+        told = sum(1 for one in self.told if (one.row["topic"], one.subject) == (topic, subject))
+        return outbox.last_sequence(self.connection, topic, subject) + told + 1
 
     def _envelope(self, facts: Event, event_id: str, type_name: str, subject: str, sequence: int) -> Envelope:
         instant = format_instant(self.now)
@@ -189,10 +187,7 @@ class Transaction:
         for (topic, partition), position in sorted(self.positions.items()):
             positions.setdefault(topic, [0] * TOPICS[topic].partitions)[partition] = position
         heard = " ".join(f"{topic}={'.'.join(map(str, offsets))}" for topic, offsets in positions.items())
-        return f"{heard};told={self._told_before() + len(self.told)};code={self.voice.code}"
-
-    def _told_before(self) -> int:
-        return int(self.session.execute(select(func.coalesce(func.max(ledger.TOLD.c.position), 0))).scalar_one())
+        return f"{heard};told={self.told_before + len(self.told)};code={self.voice.code}"
 
     def _origin(self, topic: str, envelope: Envelope, value: bytes) -> Origin:
         ref = _ref(envelope.source, envelope.id, envelope.type, value)
@@ -219,7 +214,6 @@ class Transaction:
             "heard_partition": self.place.partition if self.place else None,
             "heard_offset": self.place.offset if self.place else None,
             "recorded_at": envelope.recordedtime,
-            "subject": envelope.subject,
         }
 
 

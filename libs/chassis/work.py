@@ -13,10 +13,10 @@ import structlog
 from sqlalchemy import delete, insert, select, update
 from sqlmodel import Session
 
+from cairn.children import ChildDied, ChildFailed, Children
 from cairn.events.event import Event
 from cairn.objects import ObjectStore, StoreUnreachable
 from chassis import ledger
-from chassis.children import ChildDied, ChildFailed, Children
 from chassis.database import Database, is_infrastructure
 from chassis.definition import Task, Work
 from chassis.failpoints import Failpoints

@@ -74,6 +74,51 @@ class Children:
             await asyncio.shield(asyncio.to_thread(_end, child))
             ours.close()
 
+    def open(self, function: str, spec: dict[str, Any], limits: Limits = Limits()) -> "Child":  # frozen
+        """Start a child that stays: it runs `module:function(spec, connection)` until it is closed. Blocks."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_main_open, args=(theirs, function, spec, limits), daemon=True)
+        process.start()
+        theirs.close()
+        return Child(process, ours)
+
+
+class Child:
+    """A child process that stays and answers. Its calls block; one thread at a time may ask."""
+
+    def __init__(self, process: Any, connection: Connection) -> None:
+        self._process = process
+        self._connection = connection
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return int(self._process.pid)
+
+    def receive(self) -> bytes:
+        """Its next message. Raises ChildDied."""
+        try:
+            return self._connection.recv_bytes()
+        except (EOFError, OSError):
+            raise ChildDied("the child process ended: it was killed or ran into a limit") from None
+
+    def ask(self, message: bytes) -> bytes:
+        """Its answer to a message. Raises ChildDied."""
+        try:
+            self._connection.send_bytes(message)
+        except OSError:
+            raise ChildDied("the child process is gone") from None
+        return self.receive()
+
+    def kill(self) -> None:
+        """Kill it and all that it started, whatever it does; who waits for its answer gets ChildDied."""
+        _kill(self._process)
+
+    def close(self) -> None:
+        """Let it end, or kill it, and wait for it. Nobody may be asking."""
+        self._connection.close()
+        _end(self._process)
+
 
 async def _receive(connection: Connection, heard: Callable[[str, dict[str, Any]], None]) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
@@ -105,27 +150,46 @@ def _take(connection: Connection) -> tuple[str, dict[str, Any]]:
 def _end(child: Any) -> None:
     """Kill what is left of the child's session, and wait for it."""
     child.join(0.2)
-    if child.pid is not None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
+    _kill(child)
     child.join()
     child.close()
 
 
+def _kill(child: Any) -> None:
+    if child.pid is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+
+
 def _main(connection: Connection, function: str, spec: dict[str, Any], limits: Limits) -> None:
-    os.setsid()
-    _die_with_parent()
-    _apply_limits(limits)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    module, _, name = function.partition(":")
+    _contain(limits)
     try:
-        work = getattr(importlib.import_module(module), name)
+        work = _load(function)
         connection.send(("result", work(spec, lambda kind, payload: connection.send((kind, payload)))))
     except BrokenPipeError:
         os._exit(1)
     except Exception as error:  # noqa: BLE001 # whatever went wrong is told to the parent
         code = getattr(error, "code", "error")
         connection.send(("error", {"code": str(code), "text": f"{error}" or type(error).__name__}))
+
+
+def _main_open(connection: Connection, function: str, spec: dict[str, Any], limits: Limits) -> None:
+    _contain(limits)
+    with contextlib.suppress(EOFError, OSError):  # whoever asked has closed, or is gone
+        _load(function)(spec, connection)
+
+
+def _contain(limits: Limits) -> None:
+    os.setsid()
+    _die_with_parent()
+    _apply_limits(limits)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _load(function: str) -> Callable[..., Any]:
+    module, _, name = function.partition(":")
+    loaded: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return loaded
 
 
 def _die_with_parent() -> None:

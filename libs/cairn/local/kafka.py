@@ -1,0 +1,199 @@
+"""A real Apache Kafka of one node as a child process, without Docker."""
+
+import asyncio
+import base64
+import os
+import secrets
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cairn.local import jars, processes
+from cairn.local.errors import StartFailed
+from cairn.local.java import find_java, java_environment
+from cairn.local.ports import kept_ports, refuse_taken_ports
+from cairn.local.processes import Child
+from cairn.local.properties import write_properties
+from cairn.local.readiness import LogMark, start_ready
+
+_PATIENCE_SECONDS = 120
+_GRACE_SECONDS = 30
+_PROBE_SECONDS = 5
+
+_FAST_START = "-XX:TieredStopAtLevel=1"
+
+
+class LocalKafka:
+    """Apache Kafka 4.3.1 (KRaft, one node) on 127.0.0.1, with all its data in one directory.
+
+    Started again in the same directory it has the same records and the same address. Nothing protects it:
+    it is for this machine alone.
+    """
+
+    def __init__(self, directory: Path, port: int = 0, heap_mebibytes: int = 512, *, fast_start: bool = False) -> None:
+        """Start nothing yet. Port 0 is a free one, chosen at the first start and kept.
+
+        `fast_start` saves two seconds at every start, and seven more after a kill. It costs throughput under load,
+        and a broker that gets no processor for 3 s is without leaders for a moment: for tests and demonstrations.
+        """
+        self._directory = directory.absolute()
+        self._wanted_port = port
+        self._heap_mebibytes = heap_mebibytes
+        self._fast_start = fast_start
+        self._ports: tuple[int, ...] = ()
+        self._child: Child | None = None
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Its address, as clients want it. Raises RuntimeError before the first start."""
+        if not self._ports:
+            raise RuntimeError("Kafka has no address before its first start: await start() first")
+        return f"127.0.0.1:{self._ports[0]}"
+
+    @property
+    def log(self) -> Path:
+        """The file that its own log goes to."""
+        return self._directory / "kafka.log"
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there."""
+        return self._child is not None and self._child.exit_code is None
+
+    async def start(self) -> None:
+        """Start it and return when it serves: some five seconds, and at first use the time to fetch it (44 MB).
+
+        Raises Missing without Java or jars, StartFailed with the last lines of its log, RuntimeError while it runs.
+        """
+        if self._child is not None and self._child.exit_code is None:
+            raise RuntimeError(f"Kafka runs already, at {self.bootstrap_servers}")
+        java = (await asyncio.to_thread(find_java)).path
+        files = await asyncio.to_thread(jars.fetch, jars.kafka_jars(), jars.jar_cache())
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._ports = kept_ports(self._directory / "ports.json", self._wanted_port, 0)
+        refuse_taken_ports("Kafka", self._ports)
+        command: tuple[str | Path, ...] = (java, *self._options(), "-cp", os.pathsep.join(map(str, files)))
+        if not (self._directory / "data").exists():
+            await self._format(*command)
+        write_properties(self._directory / "server.properties", {**_settings(self._ports, "data"), **self._sessions()})
+        self._child = await start_ready(
+            "Kafka",
+            *command,
+            "kafka.Kafka",
+            "server.properties",
+            directory=self._directory,
+            environment=java_environment(),
+            log=self.log,
+            answers=self._answers,
+            patience_seconds=_PATIENCE_SECONDS,
+        )
+
+    async def stop(self) -> None:
+        """Stop it in order: it writes what it holds. Does nothing when it does not run."""
+        if self._child is not None:
+            await self._child.terminate(_GRACE_SECONDS)
+
+    async def kill(self) -> None:
+        """Kill it without a warning (SIGKILL), for tests. Does nothing when it does not run."""
+        if self._child is not None:
+            await self._child.kill()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def _options(self) -> tuple[str, ...]:
+        return (
+            f"-Xmx{self._heap_mebibytes}m",
+            "-XX:+UseSerialGC",
+            "-XX:+ExitOnOutOfMemoryError",
+            *([_FAST_START] if self._fast_start else []),
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-Dorg.slf4j.simpleLogger.showDateTime=true",
+            "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
+        )
+
+    def _sessions(self) -> dict[str, object]:
+        # A killed broker is let in again when its old session has expired; the default is 9 s.
+        return {"broker.session.timeout.ms": 3000, "broker.heartbeat.interval.ms": 500} if self._fast_start else {}
+
+    async def _format(self, *java: str | Path) -> None:
+        # Beside its place, then renamed: a directory `data` that exists was formatted to the end.
+        new = self._directory / "data.new"
+        shutil.rmtree(new, ignore_errors=True)
+        file = "format.properties"
+        write_properties(self._directory / file, _settings(self._ports, new.name))
+        tool = ("kafka.tools.StorageTool", "format", "-t", _new_cluster_id(), "-c", file)
+        mark = LogMark.of(self.log)
+        child = await processes.start(
+            "Kafka's formatting",
+            *(java[0], _FAST_START, *java[1:], *tool),
+            directory=self._directory,
+            environment=java_environment(),
+            log=self.log,
+        )
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                exit_code = await child.wait()
+        finally:
+            await child.kill()
+        if exit_code:
+            raise StartFailed(f"Kafka's storage cannot be formatted: exit code {exit_code}. {mark.last_lines()}")
+        new.rename(self._directory / "data")
+
+    async def _answers(self) -> bool:
+        from aiokafka.admin import AIOKafkaAdminClient
+        from aiokafka.errors import KafkaError
+
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                await _knock(self._ports[0])  # aiokafka would log an error for every attempt
+                await admin.start()
+                return bool((await admin.describe_cluster())["brokers"])
+        except (OSError, KafkaError):
+            return False
+        finally:
+            await admin.close()
+
+
+async def _knock(port: int) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.close()
+    await writer.wait_closed()
+
+
+def _new_cluster_id() -> str:
+    # 16 bytes in base64. The first is zero because an id that begins with a dash would be read as an option.
+    return base64.urlsafe_b64encode(b"\0" + secrets.token_bytes(15)).decode().rstrip("=")
+
+
+def _settings(ports: tuple[int, ...], data: str) -> dict[str, object]:
+    broker, controller = ports
+    return {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": data,  # relative to the working directory: a path with a comma would be two
+        "auto.create.topics.enable": "false",
+        "offsets.topic.replication.factor": 1,
+        "offsets.topic.num.partitions": 4,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.num.partitions": 2,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "group.initial.rebalance.delay.ms": 0,
+        "offsets.retention.minutes": 2_147_483_647,  # offsets of hand-assigned partitions expire after seven idle days
+        "log.retention.ms": -1,
+        "log.retention.bytes": -1,
+        "log.message.timestamp.type": "LogAppendTime",
+    }

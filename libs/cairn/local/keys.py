@@ -1,0 +1,57 @@
+"""Makes the keys of an installation on one machine, and the trust file that says whose word counts for what."""
+
+from pathlib import Path
+
+from cairn.events.catalogue import SERVICES, topics_owned_by
+from cairn.events.identity import Installation
+from cairn.events.signing import Signer, Trust, TrustedKey
+
+_FOR_OUTSIDERS = ("datasets", "labels", "requests")
+
+
+def ensure_keys(home: Path, installation: Installation, person: str) -> Trust:
+    """Make what is missing of `keys/*.key` and `trust.json`; what is there stays. Raises TrustError."""
+    folder, file = home / "keys", home / "trust.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    if file.exists():
+        return Trust.load(file)
+    keys = [_service_key(folder, name, installation) for name in (*SERVICES, "serving")]
+    trust = Trust(keys=(*keys, _user_key(folder, person)))
+    trust.save(file)
+    return trust
+
+
+def key_file(home: Path, name: str) -> Path:
+    """The private key of a service, of `serving` or of the `user`."""
+    return home / "keys" / f"{name}.key"
+
+
+def _service_key(folder: Path, name: str, installation: Installation) -> TrustedKey:
+    source = installation.source(name)
+    return TrustedKey(
+        keyid=name,
+        public_key=_make(folder, name).public_text,
+        principal=f"service/{name}",
+        sources=(source, f"{source}/*"),
+        topics=tuple(topic.name for topic in topics_owned_by(name)),
+    )
+
+
+def _user_key(folder: Path, person: str) -> TrustedKey:
+    return TrustedKey(
+        keyid="user",
+        public_key=_make(folder, "user").public_text,
+        principal=f"person/{person}",
+        roles=("owner",),
+        sources=("*",),
+        topics=_FOR_OUTSIDERS,
+    )
+
+
+def _make(folder: Path, name: str) -> Signer:
+    path = folder / f"{name}.key"
+    if path.exists():
+        return Signer.load(path)
+    signer = Signer.generate(name)
+    signer.save(path)
+    return signer

@@ -1,0 +1,39 @@
+"""The events that were applied: each identity counts once."""
+
+from enum import Enum
+
+from sqlalchemy import Connection, bindparam, select
+
+from cairn.events.codec import Message
+from chassis import ledger
+from chassis.upsert import insert_or_ignore
+
+_DIGEST = select(ledger.INBOX.c.digest).where(
+    ledger.INBOX.c.source == bindparam("of_source"), ledger.INBOX.c.id == bindparam("of_id")
+)
+
+
+class Claim(Enum):
+    """What an event is to this store."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    """Its id was used before, for other content."""
+
+
+def claim(connection: Connection, message: Message) -> Claim:
+    """Take an event in, if it is new."""
+    envelope, record = message.envelope, message.record
+    row = {
+        "source": envelope.source,
+        "id": envelope.id,
+        "digest": record.digest,
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+    }
+    if connection.execute(insert_or_ignore(connection, ledger.INBOX), row).rowcount:
+        return Claim.NEW
+    before = connection.execute(_DIGEST, {"of_source": envelope.source, "of_id": envelope.id}).scalar_one()
+    return Claim.DUPLICATE if before == row["digest"] else Claim.CONFLICT

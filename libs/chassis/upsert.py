@@ -1,0 +1,29 @@
+"""Inserts that meet an existing row, on both databases. The statements are made once for each table."""
+
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+
+def upsert(connection: Connection, table: Table, *keys: str) -> Any:
+    """An insert that replaces the row with the same key."""
+    return _upsert(connection.dialect.name, table, keys)
+
+
+def insert_or_ignore(connection: Connection, table: Table) -> Any:
+    """An insert that leaves an existing row as it is."""
+    return _insert_or_ignore(connection.dialect.name, table)
+
+
+@cache
+def _upsert(dialect: str, table: Table, keys: tuple[str, ...]) -> Any:
+    statement = (sqlite if dialect == "sqlite" else postgresql).insert(table)
+    changed = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
+    return statement.on_conflict_do_update(index_elements=list(keys), set_=changed)
+
+
+@cache
+def _insert_or_ignore(dialect: str, table: Table) -> Any:
+    return (sqlite if dialect == "sqlite" else postgresql).insert(table).on_conflict_do_nothing()
