@@ -19,3 +19,45 @@ $(VENV)/installed: requirements.lock $(wildcard libs/*/pyproject.toml services/*
 
 .PHONY: setup
 setup: $(VENV)/installed ## make the environment from requirements.lock
+
+.PHONY: demo
+demo: setup ## show the whole loop on a real dataset (KEEP=--keep leaves it running)
+	$(RUN)/cairn demo $(KEEP)
+
+.PHONY: test
+test: setup ## run every test
+	$(RUN)/python -m pytest -q $(ARGS)
+
+.PHONY: check
+check: setup ## lint, types, import rules, schemas, compose file
+	$(RUN)/ruff check --quiet --output-format concise .
+	$(RUN)/ruff format --check --quiet .
+	$(RUN)/mypy
+	$(RUN)/python -m cairn.schemas check
+	$(RUN)/python -m pytest -q tests/architecture
+	$(MAKE) --no-print-directory compose-check
+
+.PHONY: schemas
+schemas: setup ## write schemas/, docs/events.md from the catalogue
+	$(RUN)/python -m cairn.schemas write
+
+.PHONY: compose-check
+compose-check: setup ## validate docker-compose.yml (with docker compose too, where it exists)
+	$(RUN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(RUN)/python -m pytest -q tests/deploy
+	@if docker compose version >/dev/null 2>&1; then docker compose --env-file deploy/example.env config --quiet; \
+	else echo "docker compose is not here: its own check was left out"; fi
+
+.PHONY: bench
+bench: setup ## run the benchmarks, each beside its floor
+	$(RUN)/python -m benchmarks
+
+.PHONY: lock
+lock: ## make requirements.lock anew (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
+		--no-emit-index-url --no-emit-find-links $(foreach name,sdk chassis modelkit registry trainer validator \
+		deployer monitor governance-auditor,--no-emit-package cairn-$(name)) requirements.in -o requirements.lock
+
+.PHONY: clean
+clean: ## delete the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

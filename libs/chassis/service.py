@@ -210,7 +210,7 @@ class Service:
         missing = await kafka.missing_topics(self.definition.hears)
         if missing:
             raise KafkaUnreachable(
-                f"Kafka has no topic {', '.join(missing[:3])}: `cairn up` makes them, or `cairn topics create`"
+                f"Kafka has no topic {', '.join(missing[:3])}: `cairn up` makes them, or `cairn prepare`"
             )
 
     async def _commit_beginning(self, kafka: Log) -> None:

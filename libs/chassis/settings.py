@@ -23,6 +23,7 @@ class ServiceSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="LOG_LEVEL")
     log_format: Literal["console", "json"] = Field("json", validation_alias="LOG_FORMAT")
     failpoints: str = Field("", validation_alias="CAIRN_FAILPOINTS")
+    failpoints_spent: Path | None = Field(None, validation_alias="CAIRN_FAILPOINTS_SPENT")
     commit_code: str = Field("unknown", validation_alias="CAIRN_COMMIT")
     session_milliseconds: int = Field(30_000, ge=1000, validation_alias="CAIRN_SESSION_MILLISECONDS")
     lease_seconds: float = Field(15.0, gt=0, validation_alias="CAIRN_LEASE_SECONDS")

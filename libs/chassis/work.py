@@ -62,6 +62,8 @@ class Job:
     """Tells something on the way, in a short fenced transaction."""
     progress: Callable[[], None]
     """Says that the work is under way."""
+    attempt: int
+    """Which attempt at its task this is, from 1."""
 
 
 def claim(session: Session, work: Work, lease_seconds: float) -> tuple[Task, Lease] | None:
@@ -235,6 +237,7 @@ class Worker:
             self.processor.voice.code,
             tell,
             lambda: self.failpoints.reach("during-work"),
+            lease.attempt,
         )
 
     def _tell(self, task: Task, lease: Lease, facts: Event, n: int) -> None:

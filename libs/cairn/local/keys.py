@@ -9,9 +9,8 @@ from cairn.events.signing import Signer, Trust, TrustedKey
 _FOR_OUTSIDERS = ("datasets", "labels", "requests")
 
 
-def ensure_keys(home: Path, installation: Installation, person: str) -> Trust:
-    """Make what is missing of `keys/*.key` and `trust.json`; what is there stays. Raises TrustError."""
-    folder, file = home / "keys", home / "trust.json"
+def ensure_keys(folder: Path, file: Path, installation: Installation, person: str) -> Trust:
+    """Make what is missing of `<folder>/*.key` and the trust file; what is there stays. Raises TrustError."""
     folder.mkdir(parents=True, exist_ok=True)
     if file.exists():
         return Trust.load(file)
@@ -19,11 +18,6 @@ def ensure_keys(home: Path, installation: Installation, person: str) -> Trust:
     trust = Trust(keys=(*keys, _user_key(folder, person)))
     trust.save(file)
     return trust
-
-
-def key_file(home: Path, name: str) -> Path:
-    """The private key of a service, of `serving` or of the `user`."""
-    return home / "keys" / f"{name}.key"
 
 
 def _service_key(folder: Path, name: str, installation: Installation) -> TrustedKey:

@@ -11,12 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from cairn.context import UP_FILE, Context, Running, load_context
+from cairn.context import TRUST_FILE, UP_FILE, Context, Running, load_context
 from cairn.events.catalogue import SERVICES
 from cairn.events.identity import Installation
 from cairn.local.errors import StartFailed
 from cairn.local.kafka import LocalKafka
-from cairn.local.keys import ensure_keys, key_file
+from cairn.local.keys import ensure_keys
 from cairn.local.ports import kept_ports
 from cairn.local.supervisor import Program, Supervised
 from cairn.topics import create_topics
@@ -87,7 +87,7 @@ class Stack:
         self._exits.callback(_lock(self._home).close)
         for folder in ("stores", "objects", "logs"):
             (self._home / folder).mkdir(exist_ok=True)
-        ensure_keys(self._home, self._installation, self.options.person)
+        ensure_keys(self._home / "keys", self._home / TRUST_FILE, self._installation, self.options.person)
         await self._start_kafka()
         await create_topics(self._servers, self._installation)
         ports = dict(zip((*SERVICES, SERVING), kept_ports(self._home / "ports.json", *[0] * 7), strict=True))
@@ -144,8 +144,8 @@ class Stack:
             "KAFKA_BOOTSTRAP_SERVERS": self._servers,
             "DATABASE_URL": f"sqlite:///{self._home / 'stores' / name}.db",
             "CAIRN_OBJECTS": (self._home / "objects").as_uri(),
-            "CAIRN_KEY_FILE": str(key_file(self._home, name)),
-            "CAIRN_TRUST_FILE": str(self._home / "trust.json"),
+            "CAIRN_KEY_FILE": str(self._home / "keys" / f"{name}.key"),
+            "CAIRN_TRUST_FILE": str(self._home / TRUST_FILE),
             "CAIRN_HOST": "127.0.0.1",
             "CAIRN_PORT": str(ports[name]),
             "CAIRN_SERVING_URL": f"http://127.0.0.1:{ports[SERVING]}",
@@ -173,9 +173,7 @@ def _lock(home: Path) -> IO[str]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise StartFailed(
-            f"a Cairn runs from {home} already: see `cairn status`, or stop it with `cairn down`"
-        ) from None
+        raise StartFailed(f"a Cairn runs from {home} already: stop it with `cairn down`") from None
     return file
 
 

@@ -111,13 +111,21 @@ class S3Store:
             raise StoreUnreachable(f"the object store {self._endpoint} does not tell the size of {digest}")
         return found.size, (found.content_type or content.UNKNOWN_MEDIA_TYPE)[:200]
 
+    def make_bucket(self) -> bool:
+        """Make the bucket where it is missing; whether it was. Raises StoreUnreachable."""
+        with self._reached("bucket"):
+            if self._client.bucket_exists(self._place.bucket):
+                return False
+            self._client.make_bucket(self._place.bucket)
+        return True
+
     def _see_bucket(self) -> None:
         """A HEAD has no body to say what is missing: without its bucket, every object only looks absent."""
         if not self._bucket_seen:
             with self._reached("bucket"):
                 self._bucket_seen = self._client.bucket_exists(self._place.bucket)
         if not self._bucket_seen:
-            raise StoreUnreachable(f"the object store {self._endpoint} has no bucket {self._place.bucket!r}: create it")
+            raise StoreUnreachable(f"the object store {self._endpoint} has no bucket {self._place.bucket!r}: run `cairn prepare`")
 
     def _open(self, ref: ObjectRef) -> tuple[BinaryIO, InBucket | Path]:
         """The object in the own bucket, or else in an allowed root; and which of them it is."""
