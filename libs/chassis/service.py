@@ -81,7 +81,8 @@ class Service:
         )
         trust = Trust.load(settings.trust_file)
         processor = Processor(definition, database, voice, trust, objects, clock)
-        return cls(definition, settings, database, processor, objects, Failpoints.parse(settings.failpoints), Metrics())
+        failpoints = Failpoints.parse(settings.failpoints, settings.failpoints_spent)
+        return cls(definition, settings, database, processor, objects, failpoints, Metrics())
 
     @property
     def group(self) -> str:

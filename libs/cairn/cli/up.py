@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from cairn.events.identity import Installation
     from cairn.local.stack import Options
 
 _STOP_SECONDS = 60.0
+_TOPICS_SECONDS = 60.0
 
 
 def register(app: typer.Typer) -> None:
@@ -106,14 +108,12 @@ def prepare(
     import asyncio
     import os
 
-    from cairn.broker import reached
     from cairn.cli import asking
     from cairn.cli.output import emit
     from cairn.events.identity import Installation
     from cairn.local.keys import ensure_keys
     from cairn.objects import open_store, read_s3_settings
     from cairn.objects.s3 import S3Store
-    from cairn.topics import create_topics
 
     if keys:
         trust = ensure_keys(
@@ -125,5 +125,12 @@ def prepare(
     if isinstance(store, S3Store) and store.make_bucket():
         emit("made the bucket")
     servers = context.bootstrap_servers
-    made = asyncio.run(reached(create_topics(servers, context.installation, replicas), servers, 60, "making topics"))
+    made = asyncio.run(_make_topics(servers, context.installation, replicas))
     emit(f"made {len(made)} topics")
+
+
+async def _make_topics(servers: str, installation: "Installation", replicas: int) -> list[str]:
+    from cairn.broker import reached
+    from cairn.topics import create_topics
+
+    return await reached(create_topics(servers, installation, replicas), servers, _TOPICS_SECONDS, "making topics")

@@ -125,7 +125,9 @@ class S3Store:
             with self._reached("bucket"):
                 self._bucket_seen = self._client.bucket_exists(self._place.bucket)
         if not self._bucket_seen:
-            raise StoreUnreachable(f"the object store {self._endpoint} has no bucket {self._place.bucket!r}: run `cairn prepare`")
+            raise StoreUnreachable(
+                f"the object store {self._endpoint} has no bucket {self._place.bucket!r}: make it with `cairn prepare`"
+            )
 
     def _open(self, ref: ObjectRef) -> tuple[BinaryIO, InBucket | Path]:
         """The object in the own bucket, or else in an allowed root; and which of them it is."""
