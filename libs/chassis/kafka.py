@@ -55,6 +55,7 @@ def as_record(raw: object, installation: Installation) -> Record:
         key=raw.key,  # type: ignore[attr-defined]  # as above
         headers=raw.headers,  # type: ignore[attr-defined]  # as above
         value=raw.value,  # type: ignore[attr-defined]  # as above
+        timestamp_type=raw.timestamp_type,  # type: ignore[attr-defined]  # as above
     )
 
 

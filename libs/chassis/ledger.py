@@ -133,6 +133,8 @@ class Origin:
     story: str
     time: str
     traceparent: str = ""
+    principal: str = ""
+    """Who is responsible: `person/ada`, `service/registry`; empty where nobody is named."""
 
     @property
     def cause(self) -> Cause:
@@ -166,6 +168,7 @@ class Origin:
             story=envelope.story,
             time=envelope.time,
             traceparent=envelope.traceparent,
+            principal=envelope.principal,
         )
 
 

@@ -1,8 +1,7 @@
 """Takes records, one batch a transaction: position, inbox, project, handle, project what was told, outbox."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -239,10 +238,3 @@ def sequence_of(message: Message) -> int:
     """An event's own sequence number; 0 where its source counts none."""
     text = message.envelope.sequence
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else 0
-
-
-@contextmanager
-def appending(database: Database, consumer: str) -> Iterator[tuple[Session, dict[Partition, int]]]:
-    """A transaction of a consumer that only appends; its positions are stored by the caller."""
-    with database.begin(deciding=database.is_sqlite) as session, database.projecting(session, "appender"):
-        yield session, load_positions(session.connection(), consumer)

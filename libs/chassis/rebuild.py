@@ -11,6 +11,7 @@ from cairn.events.codec import Heard, Malformed, Record, check, read
 from cairn.events.envelope import parse_cause_name
 from cairn.events.operations import RecordDiscarded, RecordParked, RecordRedriven
 from chassis import ledger
+from chassis.appending import appending
 from chassis.database import Database, StoreError
 from chassis.definition import Definition
 from chassis.kafka import Log, Partition, partitions_of
@@ -20,7 +21,6 @@ from chassis.parking import parked_row
 from chassis.positions import DECIDER, save_positions
 from chassis.processor import (
     Processor,
-    appending,
     sequence_of,
 )
 from chassis.transaction import Place

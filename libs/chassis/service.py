@@ -1,10 +1,9 @@
 """A service as it runs: its parts, made in one place, started in order and stopped in reverse."""
 
 import asyncio
-import contextlib
 import os
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,29 +11,28 @@ from functools import partial
 from typing import Any
 
 import structlog
-import uvicorn
 from faststream.kafka import KafkaBroker
 
 from cairn.children import Children
-from cairn.events.codec import Record
 from cairn.events.identity import Installation
 from cairn.events.signing import Signer, Trust
-from cairn.objects import ObjectStore, StoreUnreachable, open_store, read_s3_settings
+from cairn.objects import ObjectStore, open_store, read_s3_settings
 from chassis.consumer import Consumer
-from chassis.database import Database, is_infrastructure
-from chassis.definition import Appender, Definition
+from chassis.database import Database
+from chassis.definition import Definition
 from chassis.failpoints import Failpoints
 from chassis.health import make_app
-from chassis.kafka import KafkaUnreachable, Log, Partition, new_producer, partitions_of
+from chassis.kafka import KafkaUnreachable, Log, partitions_of
 from chassis.metrics import Metrics
-from chassis.outbox import count_waiting, earliest_unconfirmed
-from chassis.positions import DECIDER, load_positions, save_positions
-from chassis.processor import Outcome, Processor, StoreBehind, appending
+from chassis.outbox import count_waiting
+from chassis.positions import DECIDER
+from chassis.processor import Outcome, Processor
 from chassis.relay import Relay
 from chassis.settings import ServiceSettings
 from chassis.standing import check_standing
 from chassis.transaction import Voice
 from chassis.waiting import Clerk
+from chassis.wiring import Parts, make_server
 from chassis.work import Worker, void_leases
 
 _CONNECT_SECONDS = 60.0
@@ -44,10 +42,6 @@ log = structlog.get_logger()
 def wall_clock() -> datetime:
     """Now, in UTC."""
     return datetime.now(UTC)
-
-
-class AppenderGap(Exception):
-    """An appender's partition does not go on where its store ends."""
 
 
 @dataclass(slots=True)
@@ -85,9 +79,21 @@ class Service:
         return cls(definition, settings, database, processor, objects, failpoints, Metrics())
 
     @property
+    def _parts(self) -> Parts:
+        return Parts(
+            self.definition,
+            self.settings,
+            self.database,
+            self.processor,
+            self.objects,
+            self.failpoints,
+            self.blocking,
+        )
+
+    @property
     def group(self) -> str:
         """The consumer group whose offsets say how far the service has come."""
-        return f"{self.settings.installation}.{self.definition.name}"
+        return self._parts.group
 
     async def blocking(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run a function of the store in the store's one thread."""
@@ -99,7 +105,9 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         self.database.take_ownership(exclusive=False)
-        server = self._make_server()
+        routes = self.definition.routes(self.database) if self.definition.routes else ()
+        app = make_app(self.database, self.metrics, self._unready, self._measure, routes)
+        server = make_server(app, self.settings)
         serving = asyncio.create_task(server.serve())
         try:
             await self._until_stopped(stop, self._start_and_wait(stop))
@@ -126,19 +134,19 @@ class Service:
             children.start()
         if self.database.is_sqlite:
             await self.blocking(self._void_leases)
-        relay = self._make_relay()
-        workers, clerks = self._make_workers(children), self._make_clerks()
-        parts: list[Worker | Clerk] = [*workers, *clerks]
-        self._wake = [relay.woken.set, *(one.woken.set for one in parts)]
+        parts = self._parts
+        relay, broker = parts.make_relay(), parts.make_broker()
+        self._consumers = parts.make_consumers(broker, self._observe)
+        working: list[Worker | Clerk] = [*parts.make_workers(children), *parts.make_clerks()]
+        self._wake = [relay.woken.set, *(one.woken.set for one in working)]
         loop = asyncio.get_running_loop()
         self.processor.committed = partial(_call_soon, loop, self._committed)
-        broker = self._make_broker()
         self._spawn("relay", relay.run())
         await self._start_broker(broker)
         for consumer in self._consumers:
             self._spawn(f"commit {consumer.name}", consumer.keep_committing())
             consumer.healthy = True
-        for part in parts:
+        for part in working:
             self._spawn(type(part).__name__, part.run())
         self._starting = False
         log.info("service.ready", port=self.settings.port)
@@ -221,49 +229,11 @@ class Service:
         if first:
             await kafka.commit(first)
 
-    def _make_broker(self) -> KafkaBroker:
-        broker = KafkaBroker(
-            self.settings.bootstrap_servers,
-            client_id=self.definition.name,
-            logger=None,
-            allow_auto_create_topics=False,
-            apply_types=False,
-            graceful_timeout=15.0,
-            request_timeout_ms=15_000,
-        )
-        self._consumers = [self._make_decider(), *(self._make_appender(one) for one in self.definition.appenders)]
-        for consumer in self._consumers:
-            consumer.subscribe(broker, replicas=not self.database.is_sqlite)
-        return broker
-
     async def _start_broker(self, broker: KafkaBroker) -> None:
         try:
             await asyncio.wait_for(broker.start(), _CONNECT_SECONDS)
         except TimeoutError:
             raise KafkaUnreachable(f"Kafka at {self.settings.bootstrap_servers} does not answer") from None
-
-    def _make_decider(self) -> Consumer:
-        return self._make_consumer(DECIDER, self.group, self.definition.hears, self.processor.take)
-
-    def _make_appender(self, appender: Appender) -> Consumer:
-        take = partial(take_raw, self.database, appender)
-        return self._make_consumer(appender.name, f"{self.group}.{appender.name}", appender.topics, take)
-
-    def _make_consumer(
-        self, name: str, group: str, topics: tuple[str, ...], take: Callable[[Sequence[Record]], Any]
-    ) -> Consumer:
-        return Consumer(
-            name=name,
-            group=group,
-            topics=topics,
-            installation=self.processor.voice.installation,
-            take=take,
-            trailing=partial(trailing_offsets, self.database, name, topics),
-            run_blocking=self.blocking,
-            retries=lambda error: is_infrastructure(error) or isinstance(error, StoreUnreachable),
-            observe=self._observe,
-            session_milliseconds=self.settings.session_milliseconds,
-        )
 
     def _observe(self, outcome: Any, records: int) -> None:
         if not isinstance(outcome, Outcome):
@@ -281,48 +251,6 @@ class Service:
                 reason=reason.text,
             )
 
-    def _make_relay(self) -> Relay:
-        servers, name = self.settings.bootstrap_servers, self.definition.name
-        return Relay(
-            self.database,
-            self.processor.voice.installation,
-            lambda: new_producer(servers, f"{name}.relay"),
-            self.blocking,
-            self.failpoints,
-        )
-
-    def _make_workers(self, children: Children) -> list[Worker]:
-        return [
-            Worker(
-                work,
-                self.processor,
-                self.database,
-                self.objects,
-                children,
-                self.blocking,
-                self.failpoints,
-                self.settings.lease_seconds,
-            )
-            for work in self.definition.works
-        ]
-
-    def _make_clerks(self) -> list[Clerk]:
-        return [
-            Clerk(wait, self.processor, self.database, self.blocking, self.processor.clock)
-            for wait in self.definition.waits
-        ]
-
-    def _make_server(self) -> uvicorn.Server:
-        routes = self.definition.routes(self.database) if self.definition.routes else ()
-        app = make_app(self.database, self.metrics, self._unready, self._measure, routes)
-        config = uvicorn.Config(
-            app, host=self.settings.host, port=self.settings.port, log_config=None, lifespan="off", access_log=False
-        )
-        server = uvicorn.Server(config)
-        # Signals are the service's own: it drains before its port closes.
-        server.capture_signals = _no_signals  # type: ignore[method-assign]  # uvicorn offers no setting for it
-        return server
-
     def _unready(self) -> list[str]:
         stuck = [
             one.stopped or f"the consumer {one.name} waits for its store" for one in self._consumers if not one.healthy
@@ -335,37 +263,3 @@ class Service:
 
 def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
     loop.call_soon_threadsafe(function)
-
-
-def _no_signals() -> Any:
-    return contextlib.nullcontext()
-
-
-def take_raw(database: Database, appender: Appender, records: Sequence[Record]) -> int:
-    """Store raw records of any partitions, each partition in order and without a gap. Raises StoreBehind."""
-    with appending(database, appender.name) as (session, positions):
-        moved: dict[Partition, int] = {}
-        fresh: dict[Partition, list[Record]] = {}
-        for record in records:
-            where = (record.topic, record.partition)
-            expected = moved.get(where, positions.get(where, 0))
-            if record.offset < expected:
-                continue
-            if record.offset > expected:
-                raise StoreBehind(f"{where[0]}/{where[1]} continues at {record.offset}, stored is {expected}")
-            fresh.setdefault(where, []).append(record)
-            moved[where] = record.offset + 1
-        for batch in fresh.values():
-            appender.append(session, batch)
-        session.flush()
-        save_positions(session.connection(), appender.name, moved)
-    return len(records)
-
-
-def trailing_offsets(database: Database, consumer: str, topics: tuple[str, ...]) -> dict[Partition, int]:
-    """How far the group may say it has come: never past a record whose outbox rows Kafka has not confirmed."""
-    with database.read() as session:
-        positions = load_positions(session.connection(), consumer)
-        waiting = earliest_unconfirmed(session.connection()) if consumer == DECIDER else {}
-    offsets = {one: offset for one, offset in positions.items() if one[0] in topics}
-    return offsets | {one: min(offset, offsets.get(one, offset)) for one, offset in waiting.items()}

@@ -22,13 +22,13 @@ from cairn.events.signing import DELEGATE, Signer, Trust, TrustedKey, UnsignedSo
 from cairn.events.values import format_instant
 from cairn.objects import ObjectStore, open_store
 from chassis import ledger
+from chassis.appending import take_raw
 from chassis.database import Database
 from chassis.definition import Definition
 from chassis.failpoints import Failpoints
 from chassis.kafka import Partition, partition_of
 from chassis.outbox import confirm, load_waiting
 from chassis.processor import Outcome, Processor
-from chassis.service import take_raw
 from chassis.transaction import Voice
 from chassis.waiting import Clerk
 from chassis.work import Worker

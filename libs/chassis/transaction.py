@@ -200,6 +200,7 @@ class Transaction:
             story=envelope.story,
             time=envelope.time,
             traceparent=envelope.traceparent,
+            principal=envelope.principal,
         )
 
     def _row(self, envelope: Envelope, topic: str, outgoing: object) -> dict[str, object]:
