@@ -1,0 +1,153 @@
+"""The whole loop on real Kafka with every process of its own, and what must hold when it has ended."""
+
+import asyncio
+import hashlib
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from cairn.context import Context
+from cairn.events import SERVICES, TOPICS, ModelPromoted, RetrainingAdvised
+from cairn.local.stack import Stack
+from tests.e2e.toy import End, Listener, options, quiesce, read_all, run_service, tell_story
+
+
+@dataclass(frozen=True)
+class Told:
+    """A story that has ended; the services are stopped, Kafka is not."""
+
+    stack: Stack
+    context: Context
+    end: End
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def told(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Told]:
+    home = tmp_path_factory.mktemp("story")
+    async with Stack(options(home, kafka, f"story-{uuid4().hex[:8]}"), lambda _name, _line: None) as stack:
+        end = await tell_story(stack, Listener())
+        await quiesce(stack)
+        context = stack.context
+    yield Told(stack, context, end)
+
+
+def test_two_versions_were_promoted(told: Told):
+    assert told.end.generations == ((1, 1), (2, 2))
+
+
+def test_the_second_version_has_all_the_traffic(told: Told):
+    _revision, arms = told.end.route
+    assert [(role, version, weight) for role, version, _digest, weight in arms] == [("champion", 2, 1.0)]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_store_is_rebuilt_from_the_log_to_the_same_rows(told: Told, service: str):
+    before = run_service(told.stack, service, "digest")
+    assert before.returncode == 0, before.stderr
+    rebuilt = run_service(told.stack, service, "rebuild")
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    assert run_service(told.stack, service, "digest").stdout == before.stdout
+
+
+async def test_every_event_is_signed_and_told_once_in_effect(told: Told):
+    heard = await read_all(told.context, tuple(TOPICS))
+    assert all(one.signed for one in heard)
+    promotions = [one.facts.generation for one in heard if isinstance(one.facts, ModelPromoted)]
+    assert sorted(promotions) == [1, 2]
+
+
+async def test_every_event_of_a_service_has_a_dense_sequence(told: Told):
+    last: dict[tuple[str, str, str], int] = {}
+    for one in await read_all(told.context, tuple(TOPICS)):
+        envelope = one.message.envelope
+        if envelope.sequence:
+            key = (envelope.source, one.message.record.topic, envelope.subject)
+            assert int(envelope.sequence) == last.get(key, 0) + 1
+            last[key] = int(envelope.sequence)
+    assert last
+
+
+async def test_the_second_story_begins_with_the_advice(told: Told):
+    heard = await read_all(told.context, ("monitoring", "registry"))
+    (advice,) = (one for one in heard if isinstance(one.facts, RetrainingAdvised))
+    (second,) = (one for one in heard if isinstance(one.facts, ModelPromoted) and one.facts.generation == 2)
+    assert advice.message.envelope.correlationid == advice.message.envelope.id
+    assert second.facts.reason.strip()
+
+
+def test_the_audit_log_is_verified_against_kafka(told: Told):
+    command = [sys.executable, "-P", "-m", "cairn", "audit", "verify"]
+    environment = {**told.stack.processes["registry"].program.environment, "CAIRN_HOME": str(told.context.home)}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    assert "ok" in ended.stdout.splitlines()[-1]
+
+
+def test_one_flipped_byte_in_a_copy_of_the_audit_store_is_found_and_named(told: Told, tmp_path: Path):
+    store = told.context.home / "stores" / "governance-auditor.db"
+    copy = tmp_path / "copy.db"
+    shutil.copy(store, copy)
+    where = _flip_a_byte(copy)
+    ended = run_service(told.stack, "governance-auditor", "verify", "--store", str(copy))
+    assert ended.returncode == 1
+    assert where in ended.stdout + ended.stderr
+
+
+def test_an_old_backup_that_is_put_back_is_refused(told: Told, tmp_path: Path):
+    store = told.context.home / "stores" / "registry.db"
+    keep = tmp_path / "keep.db"
+    shutil.copy(store, keep)
+    with sqlite3.connect(store) as database:
+        database.execute("DELETE FROM chassis_told WHERE position = (SELECT max(position) FROM chassis_told)")
+    started = run_service(told.stack, "registry")
+    shutil.copy(keep, store)
+    assert started.returncode == 2
+    assert "rebuild" in started.stderr
+
+
+def _flip_a_byte(path: Path) -> str:
+    """Change one byte of one stored record's value; where that is."""
+    with sqlite3.connect(path) as database:
+        topic, partition, offset, value = database.execute(
+            'SELECT log_topic, log_partition, "offset", value FROM record WHERE length(value) > 40 LIMIT 1'
+        ).fetchone()
+        changed = value[:20] + bytes([value[20] ^ 1]) + value[21:]
+        assert hashlib.sha256(changed).digest() != hashlib.sha256(value).digest()
+        database.execute(
+            'UPDATE record SET value = ? WHERE log_topic = ? AND log_partition = ? AND "offset" = ?',
+            (changed, topic, partition, offset),
+        )
+    return f"{topic}/{partition}/{offset}"
+
+
+async def test_a_store_lost_between_commit_and_relay_ends_in_the_same_place(told: Told, kafka: str, tmp_path: Path):
+    """The registry dies right after a commit, its store is lost, and it is rebuilt while the others go on."""
+    spent = tmp_path / "spent"
+    settings = {"registry.CAIRN_FAILPOINTS": "after-commit@3", "registry.CAIRN_FAILPOINTS_SPENT": str(spent)}
+    name = f"lost-{uuid4().hex[:8]}"
+    async with Stack(options(tmp_path / "home", kafka, name, **settings), lambda _name, _line: None) as stack:
+        lost = asyncio.create_task(_lose_store_when(spent, stack))
+        end = await tell_story(stack, Listener())
+        await lost
+    assert end == told.end
+
+
+async def _lose_store_when(spent: Path, stack: Stack) -> None:
+    while not spent.exists():
+        await asyncio.sleep(0.02)
+    registry = stack.processes["registry"]
+    await registry.stop()
+    for file in (stack.context.home / "stores").glob("registry.db*"):
+        if not file.name.endswith(".lock"):
+            file.unlink()
+    rebuilt = await asyncio.to_thread(run_service, stack, "registry", "rebuild")
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    await registry.start()
