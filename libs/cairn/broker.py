@@ -1,0 +1,101 @@
+"""What publisher and subscriber share: how Kafka is reached, in bounded time, and what is said when it is not."""
+
+import asyncio
+from collections.abc import Awaitable, Collection
+from typing import TypeVar
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    ClusterAuthorizationFailedError,
+    InvalidTopicError,
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    OffsetOutOfRangeError,
+    PolicyViolationError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
+
+ANSWER_SECONDS = 10.0
+"""An answer that needs no work of Kafka comes within this time, or none comes."""
+STOP_SECONDS = 5.0
+
+_LOOKS = 5
+_PAUSE_SECONDS = 0.2
+
+_REFUSALS = (
+    AuthenticationFailedError,
+    ClusterAuthorizationFailedError,
+    InvalidTopicError,
+    MessageSizeTooLargeError,
+    OffsetOutOfRangeError,
+    PolicyViolationError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
+
+T = TypeVar("T")
+
+
+class BrokerUnreachable(Exception):
+    """Kafka does not answer in time."""
+
+
+class TopicRefused(Exception):
+    """Kafka answers, but has no such topic or does not let us use it."""
+
+
+async def reached(call: Awaitable[T], servers: str, seconds: float, doing: str) -> T:
+    """What a call to Kafka gives, within so many seconds.
+
+    Raises BrokerUnreachable or TopicRefused; `doing` says in the message what was tried.
+    """
+    try:
+        return await asyncio.wait_for(call, seconds)
+    except TimeoutError:
+        raise BrokerUnreachable(f"Kafka at {servers} did not answer within {seconds:g} s while {doing}") from None
+    except _REFUSALS as error:
+        raise TopicRefused(f"Kafka at {servers} refused while {doing}: {describe(error)}") from error
+    except (KafkaError, OSError) as error:
+        raise BrokerUnreachable(f"Kafka at {servers} cannot be reached while {doing}: {describe(error)}") from error
+
+
+async def stopped(stop: Awaitable[None]) -> None:
+    """Wait for a client to stop, but not for long: without a broker, some never do. How it fails is of no interest."""
+    # As a task, because clients let the cancellation of their own tasks escape, which must not look like ours.
+    task = asyncio.ensure_future(stop)
+    await asyncio.wait([task], timeout=STOP_SECONDS)
+    if not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_PAUSE_SECONDS)
+    if task.done() and not task.cancelled():
+        task.exception()
+
+
+def describe(error: BaseException) -> str:
+    """An error of the client in words."""
+    if isinstance(error, KafkaConnectionError):  # its own words are the same for a wrong password
+        return "nobody answers there, or we are not let in"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+async def see_topics(client: AIOKafkaClient, topics: Collection[str], servers: str) -> ClusterMetadata:
+    """What Kafka says of its topics, once all of these (prefix included) are there.
+
+    Raises BrokerUnreachable, and TopicRefused within seconds: a client asks for a topic until it runs out of time.
+    """
+    for _ in range(_LOOKS):  # what was made a moment ago may not be known to this broker yet
+        call = client.fetch_all_metadata()
+        cluster = await reached(call, servers, ANSWER_SECONDS, "asking for topics")
+        missing = sorted(set(topics) - cluster.topics())
+        if not missing:
+            return cluster
+        await asyncio.sleep(_PAUSE_SECONDS)
+    raise TopicRefused(
+        f"Kafka at {servers} has no topic {missing[0]}: `cairn up` makes the topics; is CAIRN_INSTALLATION right?"
+    )

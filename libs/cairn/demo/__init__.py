@@ -1,0 +1,1 @@
+"""The whole loop on a real dataset, told as it happens."""

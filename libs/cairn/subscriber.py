@@ -1,0 +1,202 @@
+"""Reads the log: every record of some topics, checked, without joining a group and without committing anything."""
+
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from cairn.broker import ANSWER_SECONDS, BrokerUnreachable, TopicRefused, reached, see_topics, stopped
+from cairn.context import Context
+from cairn.events.catalogue import TOPICS
+from cairn.events.codec import Heard, Malformed, Message, Record, check, read
+from cairn.events.identity import Installation
+from cairn.events.signing import Trust, UnsignedSource
+
+_POLL_MILLISECONDS = 1000
+_RECORD_SECONDS = 20.0
+_MOST_HELD = 2000
+
+Offsets = Mapping[tuple[str, int], int]
+"""For partitions (topic without prefix, number): the offset of the next record to read."""
+Start = Literal["beginning", "end"] | int | Offsets
+"""Where to begin: a number means so many of the last records of each partition."""
+
+_ANYONE = Trust(unsigned=(UnsignedSource(source="*", topics=tuple(TOPICS)),))
+
+
+class Entry(NamedTuple):
+    """One record of the log, and what it says."""
+
+    record: Record
+    heard: Heard | Malformed
+
+
+def hear(record: Record, installation: Installation, trust: Trust | None) -> Heard | Malformed:
+    """What a record says and whether it counts. Never raises.
+
+    Without a trust file no signature can be checked: then `signed` is always False.
+    """
+    message = read(record)
+    if isinstance(message, Malformed):
+        return message
+    if trust is not None:
+        return check(message, installation, trust)
+    heard = check(_without_signature(message), installation, _ANYONE)
+    return heard if isinstance(heard, Malformed) else Heard(message, heard.facts, signed=False)
+
+
+def _without_signature(message: Message) -> Message:
+    return replace(message, envelope=replace(message.envelope, signature="", keyid=""))
+
+
+async def read_log(
+    context: Context, topics: Sequence[str], start: Start = "beginning", *, follow: bool = False
+) -> AsyncGenerator[Entry, None]:
+    """Each record of these topics (without prefix), checked.
+
+    What is there at the start comes oldest first, by Kafka's time across partitions; with `follow` what arrives
+    later comes after it, without end, and a broker that goes away is waited for. `start` may name offsets; a
+    partition that it does not name is read from its beginning. Raises BrokerUnreachable and TopicRefused.
+    """
+    async with _consumer(context) as consumer:
+        log = _Log(consumer, context)
+        partitions = await log.partitions(topics)
+        consumer.assign(partitions)
+        starts, ends = await log.bounds(partitions, start)
+        async for record in log.catch_up(starts, ends):
+            yield _entry(record, context)
+        if follow:
+            async for record in log.follow(ends):
+                yield _entry(record, context)
+
+
+async def end_offsets(context: Context, topics: Sequence[str]) -> Offsets:
+    """Where these topics (without prefix) end now: a start for reading all that comes after.
+
+    Raises BrokerUnreachable and TopicRefused.
+    """
+    async with _consumer(context) as consumer:
+        log = _Log(consumer, context)
+        ends = await log.ends(await log.partitions(topics))
+        return {(context.installation.bare_topic(tp.topic), tp.partition): end for tp, end in ends.items()}
+
+
+@asynccontextmanager
+async def _consumer(context: Context) -> AsyncIterator[AIOKafkaConsumer]:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=context.bootstrap_servers,
+        client_id="cairn-reader",
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="none",  # a record that is gone must be told, not stepped over
+        request_timeout_ms=int(ANSWER_SECONDS * 1000),
+    )
+    try:
+        await reached(consumer.start(), context.bootstrap_servers, ANSWER_SECONDS, "connecting")
+        yield consumer
+    finally:
+        await stopped(consumer.stop())
+
+
+def _entry(raw: Any, context: Context) -> Entry:
+    record = Record(
+        topic=context.installation.bare_topic(raw.topic),
+        partition=raw.partition,
+        offset=raw.offset,
+        timestamp=raw.timestamp,
+        key=raw.key,
+        headers=raw.headers,
+        value=raw.value,
+    )
+    return Entry(record, hear(record, context.installation, context.trust))
+
+
+class _Log:
+    """A consumer, and the order in which it is read."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, context: Context) -> None:
+        self._consumer = consumer
+        self._context = context
+        self._servers = context.bootstrap_servers
+
+    async def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
+        names = [self._context.installation.topic(topic) for topic in topics]
+        # The public ways to a topic's partitions subscribe to it, or need a second connection.
+        cluster = await see_topics(self._consumer._client, names, self._servers)  # noqa: SLF001
+        return [TopicPartition(name, number) for name in names for number in sorted(cluster.partitions_for_topic(name))]
+
+    async def ends(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        call = self._consumer.end_offsets(partitions)
+        return dict(await reached(call, self._servers, ANSWER_SECONDS, "asking where the log ends"))
+
+    async def bounds(
+        self, partitions: list[TopicPartition], start: Start
+    ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+        """Where each partition is read from, and where it ends now."""
+        ends = await self.ends(partitions)
+        call = self._consumer.beginning_offsets(partitions)
+        first = dict(await reached(call, self._servers, ANSWER_SECONDS, "asking where the log begins"))
+        starts = {tp: self._start_of(tp, start, first[tp], ends[tp]) for tp in partitions}
+        for tp in partitions:
+            if not first[tp] <= starts[tp] <= ends[tp]:
+                raise TopicRefused(
+                    f"Kafka at {self._servers} has {tp.topic}[{tp.partition}] from {first[tp]} to {ends[tp]}: "
+                    f"it cannot be read from {starts[tp]}"
+                )
+            self._consumer.seek(tp, starts[tp])
+        return starts, ends
+
+    def _start_of(self, tp: TopicPartition, start: Start, first: int, end: int) -> int:
+        match start:
+            case "beginning":
+                return first
+            case "end":
+                return end
+            case int():
+                return max(first, end - start)
+        return start.get((self._context.installation.bare_topic(tp.topic), tp.partition), first)
+
+    async def catch_up(
+        self, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+    ) -> AsyncIterator[Any]:
+        """Every record up to the ends; of the partitions' next records always the oldest."""
+        held: dict[TopicPartition, deque[Any]] = {tp: deque() for tp, end in ends.items() if starts[tp] < end}
+        self._consumer.pause(*(ends.keys() - held.keys()))
+        while held:
+            if not all(held.values()):
+                await self._fetch(held)
+                continue
+            tp = min(held, key=lambda one: held[one][0].timestamp)
+            record = held[tp].popleft()
+            if record.offset + 1 >= ends[tp]:
+                del held[tp]
+                self._consumer.pause(tp)
+            yield record
+
+    async def _fetch(self, held: dict[TopicPartition, deque[Any]]) -> None:
+        # A partition far ahead of the others in time must not fill the memory while they catch up.
+        self._consumer.pause(*(tp for tp, records in held.items() if len(records) > _MOST_HELD))
+        self._consumer.resume(*(tp for tp, records in held.items() if not records))
+        batches = await self._records(int(_RECORD_SECONDS * 1000))
+        if not batches:
+            raise BrokerUnreachable(f"Kafka at {self._servers} sends nothing for {_RECORD_SECONDS:g} s while reading")
+        for tp, batch in batches.items():
+            if tp in held:
+                held[tp].extend(batch)
+
+    async def follow(self, ends: Mapping[TopicPartition, int]) -> AsyncIterator[Any]:
+        """Every record from the ends on, as it arrives."""
+        for tp, end in ends.items():
+            self._consumer.seek(tp, end)
+        self._consumer.resume(*ends)
+        while True:
+            for batch in (await self._records(_POLL_MILLISECONDS)).values():
+                for record in batch:
+                    yield record
+
+    async def _records(self, milliseconds: int) -> dict[TopicPartition, list[Any]]:
+        call = self._consumer.getmany(timeout_ms=milliseconds)
+        return dict(await reached(call, self._servers, milliseconds / 1000 + ANSWER_SECONDS, "reading"))

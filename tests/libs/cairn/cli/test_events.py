@@ -1,0 +1,155 @@
+"""`cairn events tail`: the log as it lies there, for people and for programs."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.libs.cairn.cli.conftest import Outcome
+from tests.libs.cairn.installations import USER_TOPICS, new_installation, write_raw
+
+from cairn.context import Context
+from cairn.events import TOPICS, RedriveRequested, RollbackRequested, TrainingRequested
+from cairn.publisher import Publisher
+
+Cairn = Callable[..., Outcome]
+
+
+@pytest.fixture
+def context(kafka: str, tmp_path: Path, point_at: Callable[[Context], None]) -> Context:
+    async def prepare() -> Context:
+        context = await new_installation(kafka, tmp_path, *TOPICS)
+        async with Publisher(context) as publisher:
+            for n in range(12):
+                await publisher.publish(TrainingRequested(model=f"risk.m{n}"))
+                await asyncio.sleep(0.002)  # Kafka's clock counts milliseconds
+            await publisher.publish(RollbackRequested(model="risk.m3"))
+        return context
+
+    context = asyncio.run(prepare())
+    point_at(context)
+    return context
+
+
+def subjects_of(outcome: Outcome) -> list[str]:
+    return [json.loads(line)["attributes"]["subject"] for line in outcome.out.splitlines()]
+
+
+def test_the_last_ten_are_shown_oldest_first(context: Context, cairn: Cairn) -> None:
+    outcome = cairn("events", "tail", "--json")
+
+    assert outcome.code == 0
+    assert subjects_of(outcome) == [*(f"model/risk.m{n}" for n in range(3, 12)), "model/risk.m3"]
+
+
+def test_so_many_as_wanted_are_shown(context: Context, cairn: Cairn) -> None:
+    assert subjects_of(cairn("events", "tail", "--json", "-n", 1)) == ["model/risk.m3"]
+    assert cairn("events", "tail", "-n", 0) == Outcome(0, "", "")
+
+
+def test_all_are_shown_from_the_beginning(context: Context, cairn: Cairn) -> None:
+    assert len(cairn("events", "tail", "--from-beginning").out.splitlines()) == 13
+
+
+@pytest.mark.parametrize("wanted", ["rollback.requested", "cairn.rollback.requested.v1", "rollback.*"])
+def test_a_type_is_named_in_full_or_in_short(context: Context, cairn: Cairn, wanted: str) -> None:
+    assert subjects_of(cairn("events", "tail", "--json", "--type", wanted)) == ["model/risk.m3"]
+
+
+def test_several_types_add_up(context: Context, cairn: Cairn) -> None:
+    arguments = ("--from-beginning", "--type", "rollback.requested", "--type", "training.*")
+
+    assert len(cairn("events", "tail", *arguments).out.splitlines()) == 13
+
+
+def test_a_subject_may_have_a_star(context: Context, cairn: Cairn) -> None:
+    assert subjects_of(cairn("events", "tail", "--json", "--subject", "model/risk.m1*")) == [
+        "model/risk.m1",
+        "model/risk.m10",
+        "model/risk.m11",
+    ]
+
+
+def test_a_type_that_is_none_is_wrong_usage_with_a_guess(context: Context, cairn: Cairn) -> None:
+    outcome = cairn("events", "tail", "--type", "model.promotd")
+
+    assert outcome == Outcome(2, "", "there is no type 'model.promotd': did you mean model.promoted?\n")
+
+
+def test_a_line_for_people_says_when_what_about_and_where(context: Context, cairn: Cairn) -> None:
+    words = cairn("events", "tail", "-n", 1).out.split()
+
+    assert words[2:4] == ["rollback.requested", "model/risk.m3"]
+    assert words[4].startswith("requests[")
+    assert words[5] == f"/{context.installation.name}/person/ada"
+
+
+def test_for_programs_an_event_comes_whole(context: Context, cairn: Cairn) -> None:
+    event = json.loads(cairn("events", "tail", "-n", 1, "--json").out)
+
+    assert event["topic"] == "requests"
+    assert event["attributes"]["type"] == "cairn.rollback.requested.v1"
+    assert event["data"] == {"model": "risk.m3", "reason": ""}
+    assert event["signed"]
+
+
+def test_what_is_no_event_is_shown_harmlessly(context: Context, cairn: Cairn) -> None:
+    asyncio.run(write_raw(context, "requests", b"\x1b[2Jhello"))
+
+    line = cairn("events", "tail", "-n", 1).out
+    event = json.loads(cairn("events", "tail", "-n", 1, "--json").out)
+
+    assert "malformed" in line
+    assert "not-a-cloudevent" in line
+    assert event["malformed"]["code"] == "not-a-cloudevent"
+
+
+def test_what_a_stranger_wrote_gives_no_orders_to_the_terminal(context: Context, cairn: Cairn) -> None:
+    event: dict[str, object] = {
+        "specversion": "1.0",
+        "id": "1",
+        "source": "/\x1b[2J",
+        "type": "cairn.training.requested.v1",
+        "data": {"model": "risk.m1"},
+    }
+    asyncio.run(write_structured(context, event))
+
+    outcome = cairn("events", "tail", "-n", 1)
+
+    assert "\x1b" not in outcome.out
+    assert "unsigned" in outcome.out
+
+
+async def write_structured(context: Context, event: dict[str, object]) -> None:
+    from aiokafka import AIOKafkaProducer
+
+    producer = AIOKafkaProducer(bootstrap_servers=context.bootstrap_servers)
+    await producer.start()
+    try:
+        headers = [("content-type", b"application/cloudevents+json")]
+        topic = context.installation.topic("requests")
+        await producer.send_and_wait(topic, json.dumps(event).encode(), key=b"model/risk.m1", headers=headers)
+    finally:
+        await producer.stop()
+
+
+def test_without_topics_it_says_so(
+    kafka: str, tmp_path: Path, cairn: Cairn, point_at: Callable[[Context], None]
+) -> None:
+    point_at(asyncio.run(new_installation(kafka, tmp_path, *USER_TOPICS)))
+
+    outcome = cairn("events", "tail")
+
+    assert outcome.code == 1
+    assert "has no topic" in outcome.err
+
+
+def test_a_service_is_a_subject_too(context: Context, cairn: Cairn) -> None:
+    async def redrive() -> None:
+        async with Publisher(context) as publisher:
+            await publisher.publish(RedriveRequested(service="registry", topic="requests", partition=0, offset=0))
+
+    asyncio.run(redrive())
+
+    assert subjects_of(cairn("events", "tail", "--json", "--subject", "service/*")) == ["service/registry"]

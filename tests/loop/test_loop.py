@@ -1,0 +1,208 @@
+"""The six services in one process: the test carries outbox rows to handlers and plays the serving process."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from cairn.demo.data import TARGET, Sample, as_csv
+from cairn.events import (
+    DatasetPublished,
+    DeclarationSubmitted,
+    DriftDetected,
+    LabelsObserved,
+    ModelPromoted,
+    ModelRegistered,
+    PredictionsServed,
+    ReplicaActivated,
+    ReplicaReported,
+    RetrainingAdvised,
+    RolloutAdvanced,
+    RolloutCompleted,
+    RolloutStarted,
+    WindowClosed,
+)
+from cairn.events.event import Event
+from cairn.events.labels import Label
+from cairn.events.predictions import Output, PredictionRow, ServedModel
+from cairn.events.serving import Answers, Revision
+from cairn.events.values import Arm, Route
+from chassis import ServiceSettings
+from chassis.testing import World
+from deployer.app import build as build_deployer
+from governance_auditor.app import build as build_auditor
+from monitor.app import build as build_monitor
+from registry.app import build as build_registry
+from tests.e2e.toy import DECLARATION, toy_parts
+from trainer.app import build as build_trainer
+from validator.app import build as build_validator
+
+BUILDS = (build_registry, build_trainer, build_validator, build_deployer, build_monitor, build_auditor)
+
+
+@dataclass
+class Serving:
+    """Plays one replica: follows the newest route, and answers rows by it."""
+
+    world: World
+    route: Route | None = None
+    answered: dict[int, int] = field(default_factory=dict)
+    served: int = 0
+
+    def turn(self) -> bool:
+        """Take over the newest route; whether there was a newer one."""
+        routes = [
+            one.route
+            for one in self.world.told(RolloutStarted, RolloutAdvanced, RolloutCompleted)
+            if isinstance(one, (RolloutStarted, RolloutAdvanced, RolloutCompleted))
+        ]
+        newest = max(routes, key=lambda route: route.revision, default=None)
+        if newest is None or (self.route and newest.revision <= self.route.revision):
+            return False
+        self.route = newest
+        for arm in newest.arms:
+            self.world.publish(
+                ReplicaActivated(
+                    replica="serving-1",
+                    start="s",
+                    model=arm.model,
+                    route_revision=newest.revision,
+                    digest=arm.package.digest,
+                    load_seconds=0.1,
+                )
+            )
+        self.report()
+        return True
+
+    def report(self) -> None:
+        """Tell what was answered."""
+        assert self.route
+        answers = tuple(
+            Answers(
+                model=DECLARATION.model,
+                version=arm.model.version,
+                arm=arm.name,
+                route_revision=self.route.revision,
+                answered=self.answered.get(self.route.revision * 1000 + arm.model.version, 0),
+                failed=0,
+            )
+            for arm in self.route.arms
+        )
+        revision = Revision(model=DECLARATION.model, route_revision=self.route.revision)
+        self.world.publish(ReplicaReported(replica="serving-1", start="s", revisions=(revision,), answers=answers))
+
+    def answer(self, sample: Sample) -> str:
+        """Serve one row; the prediction's id."""
+        assert self.route
+        self.served += 1
+        arm = self.route.arms[self.served % len(self.route.arms)]
+        prediction = f"p{self.served:04d}"
+        self.world.publish(self._event(sample, arm, prediction))
+        key = self.route.revision * 1000 + arm.model.version
+        self.answered[key] = self.answered.get(key, 0) + 1
+        self.report()
+        return prediction
+
+    def _event(self, sample: Sample, arm: Arm, prediction: str) -> PredictionsServed:
+        assert self.route
+        score = 1 / (1 + math.exp(-sample.features["mean_radius"] + 14))
+        row = PredictionRow(
+            prediction_id=prediction,
+            served_at=self.world.clock(),
+            arm=arm.name,
+            version=arm.model.version,
+            features=tuple(sample.features.values()),
+            output=Output(score=score, label=int(score > 0.5)),
+            latency_seconds=0.001,
+        )
+        return PredictionsServed(
+            model=DECLARATION.model,
+            replica="serving-1",
+            route_revision=self.route.revision,
+            models=(ServedModel(model=arm.model, profile=arm.profile),),
+            columns=tuple(sample.features),
+            rows=(row,),
+            answered=1,
+        )
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A world in which the whole story was told."""
+    world = World(tmp_path_factory.mktemp("loop"))
+    for build in BUILDS:
+        world.add(build(ServiceSettings.model_construct(serving_url="http://127.0.0.1:8710")))
+    serving, parts = Serving(world), toy_parts()
+    ref = world.objects.put_bytes(as_csv(parts.published), "text/csv")
+    world.publish(DeclarationSubmitted(model=DECLARATION.model, declaration=DECLARATION))
+    world.publish(DatasetPublished(dataset=DECLARATION.dataset, version="1", files=(ref,), format="csv"))
+    rest(world, serving)
+    for samples in (parts.quiet, parts.shifted):
+        ids = [serving.answer(sample) for sample in samples]
+        tell_labels(world, ids, samples)
+        rest(world, serving)
+    for sample in parts.rest:
+        serving.answer(sample)
+        rest(world, serving)
+    return world
+
+
+def rest(world: World, serving: Serving) -> None:
+    """Carry everything until nothing moves, the replica included."""
+    while True:
+        world.settle()
+        if not serving.turn():
+            return
+
+
+def tell_labels(world: World, ids: list[str], samples: tuple[Sample, ...]) -> None:
+    """Tell what turned out to be true."""
+    items = tuple(
+        Label(prediction_id=prediction, value=sample.label, observed_at=world.clock())
+        for prediction, sample in zip(ids, samples, strict=True)
+    )
+    world.publish(LabelsObserved(model=DECLARATION.model, target=TARGET, items=items))
+
+
+def only(world: World, kind: type[Event]) -> list[Event]:
+    return world.told(kind)
+
+
+def test_each_version_is_promoted_once_in_its_generation(ended: World):
+    promoted = sorted((one.generation, one.model.version) for one in only(ended, ModelPromoted))  # type: ignore[attr-defined]
+    assert promoted == [(1, 1), (2, 2)]
+
+
+def test_the_drifted_window_leads_to_one_advice(ended: World):
+    assert len(only(ended, WindowClosed)) >= 2
+    assert len(only(ended, DriftDetected)) == 1
+    assert len(only(ended, RetrainingAdvised)) == 1
+
+
+def test_the_second_version_was_trained_on_what_was_served(ended: World):
+    first, second = only(ended, ModelRegistered)
+    assert first.dataset.name == DECLARATION.dataset  # type: ignore[attr-defined]
+    assert second.dataset.name == f"served.{DECLARATION.model}"  # type: ignore[attr-defined]
+
+
+def test_the_receipt_names_all_that_its_reader_needs(ended: World):
+    receipt = max(only(ended, ModelPromoted), key=lambda one: one.generation)  # type: ignore[attr-defined]
+    assert receipt.previous.version == 1  # type: ignore[attr-defined]
+    assert receipt.metrics and receipt.champion_metrics  # type: ignore[attr-defined]
+    assert receipt.owner == DECLARATION.owner  # type: ignore[attr-defined]
+
+
+def test_nothing_was_parked(ended: World):
+    assert not [topic for topic, _partition in ended.log if topic.startswith("operations.")]
+
+
+def test_a_history_in_any_order_that_keeps_each_partitions_order_gives_the_same_rows(ended: World, tmp_path: Path):
+    """Every service folds the same log again, partition after partition, and in reverse: the digests stay equal."""
+    from chassis.digest import combine, digest_tables
+    from tests.loop.refold import refold
+
+    for actor in ended.actors:
+        wanted = combine(digest_tables(actor.database, actor.definition.tables.metadata))
+        for seed in range(4):
+            assert refold(ended, actor, tmp_path, seed) == wanted, f"{actor.definition.name}, seed {seed}"
