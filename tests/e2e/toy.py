@@ -22,8 +22,10 @@ from cairn.events import (
     RolloutStarted,
 )
 from cairn.events.codec import Heard
+from cairn.events.hearing import HEARD
 from cairn.local.stack import Options, Stack
 from cairn.subscriber import read_log
+from chassis.kafka import Log, partitions_of
 
 DECLARATION = Declaration.model_validate(
     {
@@ -123,6 +125,12 @@ async def tell_story(stack: Stack, listener: Listener) -> End:
     return await read_end(stack.context)
 
 
+async def promote_first_version(stack: Stack, listener: Listener) -> None:
+    """Tell the story only to its first promotion."""
+    story = Story(stack.context, DECLARATION, toy_parts(), listener)
+    await story.until_first_promotion()
+
+
 def options(home: Path, servers: str, name: str, **environment: str) -> Options:
     """A stack on a Kafka that is there already, under a name of its own."""
     return Options(home=home, installation=name, bootstrap_servers=servers, environment=environment)
@@ -137,9 +145,6 @@ def run_service(stack: Stack, service: str, *arguments: str) -> subprocess.Compl
 
 async def quiesce(stack: Stack, seconds: float = 30) -> None:
     """Wait until every service has taken all there is and told all it had: lag and outboxes are empty."""
-    from chassis.kafka import Log, partitions_of
-    from cairn.events.hearing import HEARD
-
     context = stack.context
     async with asyncio.timeout(seconds):
         while True:

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from tests.e2e.toy import End, Listener, options, tell_story
 
 from cairn.events import SERVICES
 from cairn.local.stack import Options, Stack
-from tests.e2e.toy import End, Listener, options, tell_story
 
 KILLS = {
     "the registry, the validator and the monitor": {
@@ -97,9 +97,7 @@ async def test_killing_the_broker_changes_nothing(undisturbed: End, tmp_path: Pa
     assert end == undisturbed
 
 
-async def test_killing_serving_loses_no_answer_and_ends_in_the_same_place(
-    undisturbed: End, kafka: str, tmp_path: Path
-):
+async def test_killing_serving_loses_no_answer_and_ends_in_the_same_place(undisturbed: End, kafka: str, tmp_path: Path):
     async with Stack(options(tmp_path, kafka, f"serve-{uuid4().hex[:8]}"), silent) as stack:
         killer = Killer(stack, {"predictions 15": "serving", "Version 2 takes": "serving"})
         end = await tell_story(stack, Listener(killer))

@@ -1,4 +1,4 @@
-"""Folds a finished log into a fresh store, its partitions interleaved by chance: projections only, as a rebuild does."""
+"""Folds a finished log into a fresh store, its partitions interleaved by chance: projections only."""
 
 import random
 from pathlib import Path
@@ -18,9 +18,7 @@ def refold(world: World, actor: Actor, directory: Path, seed: int) -> str:
     """The digest of the store that this order of the history gives."""
     database = Database(f"sqlite:///{directory}/{actor.definition.name}-{seed}.db", actor.definition.tables)
     database.create_tables()
-    processor = Processor(
-        actor.definition, database, actor.processor.voice, world.trust, world.objects, world.clock
-    )
+    processor = Processor(actor.definition, database, actor.processor.voice, world.trust, world.objects, world.clock)
     own = {topic.name for topic in topics_owned_by(actor.definition.name)}
     with database.begin() as session:
         for partition, offset in _interleave(world, {*own, *actor.definition.hears}, seed):

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from monitor.app import build as build_monitor
+from tests.e2e.toy import DECLARATION, toy_parts
+from tests.loop.refold import refold
 
 from cairn.demo.data import TARGET, Sample, as_csv
 from cairn.events import (
@@ -29,12 +32,11 @@ from cairn.events.predictions import Output, PredictionRow, ServedModel
 from cairn.events.serving import Answers, Revision
 from cairn.events.values import Arm, Route
 from chassis import ServiceSettings
+from chassis.digest import combine, digest_tables
 from chassis.testing import World
 from deployer.app import build as build_deployer
 from governance_auditor.app import build as build_auditor
-from monitor.app import build as build_monitor
 from registry.app import build as build_registry
-from tests.e2e.toy import DECLARATION, toy_parts
 from trainer.app import build as build_trainer
 from validator.app import build as build_validator
 
@@ -189,7 +191,8 @@ def test_the_second_version_was_trained_on_what_was_served(ended: World):
 def test_the_receipt_names_all_that_its_reader_needs(ended: World):
     receipt = max(only(ended, ModelPromoted), key=lambda one: one.generation)  # type: ignore[attr-defined]
     assert receipt.previous.version == 1  # type: ignore[attr-defined]
-    assert receipt.metrics and receipt.champion_metrics  # type: ignore[attr-defined]
+    assert receipt.metrics  # type: ignore[attr-defined]
+    assert receipt.champion_metrics  # type: ignore[attr-defined]
     assert receipt.owner == DECLARATION.owner  # type: ignore[attr-defined]
 
 
@@ -199,9 +202,6 @@ def test_nothing_was_parked(ended: World):
 
 def test_a_history_in_any_order_that_keeps_each_partitions_order_gives_the_same_rows(ended: World, tmp_path: Path):
     """Every service folds the same log again, partition after partition, and in reverse: the digests stay equal."""
-    from chassis.digest import combine, digest_tables
-    from tests.loop.refold import refold
-
     for actor in ended.actors:
         wanted = combine(digest_tables(actor.database, actor.definition.tables.metadata))
         for seed in range(4):

@@ -104,6 +104,14 @@ class Story:
         finally:
             await self.watch.stop()
 
+    async def until_first_promotion(self) -> None:
+        """Tell only how the first version went live."""
+        await self.watch.start()
+        try:
+            await self._first_version()
+        finally:
+            await self.watch.stop()
+
     async def _first_version(self) -> None:
         model = self.declaration.model
         self.teller.say(f"A data scientist declares {model} in one YAML file.")

@@ -1,0 +1,1 @@
+"""Speed, shown as ratios to a floor that runs beside it in the same run. Not tests: nothing here fails by the clock."""

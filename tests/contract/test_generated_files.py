@@ -1,0 +1,78 @@
+"""What is generated from the catalogue lies in the repository as it would be generated now."""
+
+from pathlib import Path
+
+import pytest
+
+from cairn.schemas.__main__ import main
+from cairn.schemas.generate import differences, generate, write
+
+ROOT = Path(__file__).parents[2]
+A_SCHEMA = Path("schemas/json/cairn.model.promoted.v1.json")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    (tmp_path / "schemas").mkdir()
+    write(tmp_path, generate(tmp_path))
+    return tmp_path
+
+
+def test_every_generated_file_is_committed_as_it_would_be_generated_now() -> None:
+    assert differences(ROOT, generate(ROOT)) == {}
+
+
+def test_generating_twice_gives_the_same_bytes() -> None:
+    assert generate(ROOT) == generate(ROOT)
+
+
+def test_check_is_content_with_what_write_wrote(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check"], copy) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_check_names_a_file_that_was_edited_by_hand(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (copy / A_SCHEMA).write_text("{}")
+    assert main(["check"], copy) == 1
+    assert capsys.readouterr().err == f"{A_SCHEMA} differs\nrun make schemas\n"
+
+
+def test_check_names_a_file_that_is_missing(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (copy / "docs/events.md").unlink()
+    assert main(["check"], copy) == 1
+    assert capsys.readouterr().err == "docs/events.md is missing\nrun make schemas\n"
+
+
+def test_check_names_the_schema_of_a_type_that_is_no_more(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = A_SCHEMA.with_name("cairn.model.praised.v1.json")
+    (copy / old).write_text("{}")
+    assert main(["check"], copy) == 1
+    assert capsys.readouterr().err == f"{old} is left over\nrun make schemas\n"
+
+
+def test_write_mends_all_of_these_and_says_which(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = A_SCHEMA.with_name("cairn.model.praised.v1.json")
+    (copy / old).write_text("{}")
+    (copy / A_SCHEMA).write_text("{}")
+    assert main(["write"], copy) == 0
+    assert capsys.readouterr().out.splitlines() == [str(A_SCHEMA), str(old)]
+    assert main(["check"], copy) == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["read"], ["check", "twice"]])
+def test_other_commands_are_answered_with_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments, ROOT) == 2
+    assert capsys.readouterr().err.startswith("usage: python -m cairn.schemas {write|check}")
+
+
+def test_nothing_is_written_outside_a_repository(tmp_path: Path) -> None:
+    assert main(["write"], tmp_path) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_example_that_is_no_message_is_named(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = copy / "schemas/examples/cairn.model.promoted.v1/broken.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text('{"topic": "registry"}')
+    assert main(["check"], copy) == 1
+    assert f"{broken} is not a recorded message" in capsys.readouterr().err
