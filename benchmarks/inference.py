@@ -32,7 +32,8 @@ async def app(scope, receive, send):
     if scope["type"] == "http":
         while (await receive()).get("more_body"):
             pass
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(ANSWER))]})
+        headers = [(b"content-length", b"%d" % len(ANSWER))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": ANSWER})
 uvicorn.run(app, port=PORT, access_log=False, log_level="error", lifespan="off")
 """
@@ -71,9 +72,8 @@ async def run(servers: str, directory: Path) -> None:
 
 def _print(what: str, loads: Sequence[Load], floor: Sequence[Load] | None = None) -> None:
     show_rate(what, [one.rate for one in loads], [one.rate for one in floor] if floor else None, "requests/s")
-    p50, p99 = (
-        statistics.median(getattr(one, name) for one in loads) for name in ("p50_milliseconds", "p99_milliseconds")
-    )
+    p50 = statistics.median(one.p50_milliseconds for one in loads)
+    p99 = statistics.median(one.p99_milliseconds for one in loads)
     show("", f"p50 {p50:.2f} ms, p99 {p99:.2f} ms, {sum(one.bad for one in loads)} not answered with 200")
 
 
@@ -82,8 +82,13 @@ def _request(path: str, sample: Sample) -> bytes:
         {"name": name, "shape": [1], "datatype": "FP64", "data": [value]} for name, value in sample.features.items()
     ]
     body = json.dumps({"inputs": inputs}).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    lines = (
+        f"POST {path} HTTP/1.1",
+        "Host: localhost",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    )
+    return "\r\n".join((*lines, "", "")).encode() + body
 
 
 async def _load(port: int, request: bytes, connections: int) -> Load:
@@ -102,14 +107,16 @@ async def _ask(port: int, request: bytes, end: float, latencies: list[float]) ->
     while (begin := time.perf_counter()) < end:
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
-        length = next(
-            int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
-        )
-        await reader.readexactly(length)
+        await reader.readexactly(_content_length(head))
         bad += not head.startswith(b"HTTP/1.1 200")
         latencies.append(time.perf_counter() - begin)
     writer.close()
     return bad
+
+
+def _content_length(head: bytes) -> int:
+    lines = head.lower().split(b"\r\n")
+    return next(int(line.partition(b":")[2]) for line in lines if line.startswith(b"content-length"))
 
 
 async def _until_open(port: int) -> None:

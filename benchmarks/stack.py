@@ -24,7 +24,7 @@ async def run(servers: str, directory: Path) -> None:
     begin = time.perf_counter()
     async with Stack(options, lambda _name, _line: None) as stack:
         show("six services and a serving process, until all are ready", f"{time.perf_counter() - begin:8.2f} s")
-        total = 0
+        total = 0.0
         for name, process in stack.processes.items():
             assert process.child
             mebibytes = proportional_set_size(process.child.pid) / 2**20
@@ -46,7 +46,7 @@ def show_loop(watch: Watch, generation: int) -> None:
         whole = promoted - _time(watch, DatasetPublished, 1)
         show(
             "dataset.published to model.promoted, without the training",
-            f"{whole - training:8.2f} s   (training itself {training:.2f} s, ratio {(whole - training) / training:.2f})",
+            f"{whole - training:8.2f} s   (training itself {training:.2f} s: {whole / training:.2f} of it in all)",
         )
 
 
