@@ -108,6 +108,15 @@ def test_a_file_that_is_no_table_is_a_failed_check(validator: Actor) -> None:
     assert failed(verdict)
 
 
+def test_an_event_full_of_files_is_answered_all_the_same(validator: Actor) -> None:
+    event = published(*[MISSING] * 200)
+    spare = 64 * 1024 - len(event.model_dump_json(exclude_none=True))
+    padded = MISSING.model_copy(update={"uri": MISSING.uri + "x" * (spare // 200)})
+    (verdict,) = told(validator, declared(), published(*[padded] * 200))
+    assert isinstance(verdict, DatasetRejected)
+    assert len(verdict.files) == 1
+
+
 def test_two_models_on_one_dataset_have_a_verdict_each(validator: Actor, data: ObjectRef) -> None:
     other = declared(target="nothing")
     changed = other.declaration.model_copy(update={"model": "demo.other"})
@@ -129,7 +138,10 @@ def test_a_new_revision_has_the_latest_version_judged_again(validator: Actor, da
 
 def test_versions_that_were_never_judged_are_judged_in_order(validator: Actor, data: ObjectRef) -> None:
     verdicts = told(validator, published(data, version="1"), published(data, version="2"), declared())
-    assert [verdict.dataset.version for verdict in verdicts] == ["1", "2"]
+    assert [(verdict.dataset.version, type(verdict)) for verdict in verdicts] == [
+        ("1", DatasetAccepted),
+        ("2", DatasetAccepted),
+    ]
 
 
 def test_a_declaration_of_other_data_has_those_judged(validator: Actor, data: ObjectRef) -> None:

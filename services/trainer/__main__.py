@@ -1,0 +1,5 @@
+from chassis.main import main
+from trainer.app import build
+from trainer.settings import Settings
+
+main(build, Settings)
