@@ -14,7 +14,11 @@ from sqlmodel import Session, SQLModel
 
 from chassis import ledger
 
-_WRITE = re.compile(r'^\s*(?:INSERT(?:\s+OR\s+\w+)?\s+INTO|UPDATE|DELETE\s+FROM)\s+"?(\w+)"?', re.IGNORECASE)
+_WRITE = re.compile(
+    r"""\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*(?:WITH\b.*?\b)?
+    (?:(?:INSERT(?:\s+OR\s+\w+)?|REPLACE|MERGE)\s+INTO|UPDATE|DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+"?(\w+)"?""",
+    re.IGNORECASE | re.DOTALL | re.VERBOSE,
+)
 _DECIDER_LOCK = 7_203_001
 _REPLICA_LOCK = 7_203_002
 

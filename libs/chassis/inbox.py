@@ -33,7 +33,9 @@ def claim(connection: Connection, message: Message) -> Claim:
         "partition": record.partition,
         "offset": record.offset,
     }
-    if connection.execute(insert_or_ignore(connection, ledger.INBOX), row).rowcount:
+    # Not by its row count: of an insert, psycopg's is -1 through SQLAlchemy.
+    taken_in = insert_or_ignore(connection, ledger.INBOX).returning(ledger.INBOX.c.id)
+    if connection.execute(taken_in, row).first() is not None:
         return Claim.NEW
     before = connection.execute(_DIGEST, {"of_source": envelope.source, "of_id": envelope.id}).scalar_one()
     return Claim.DUPLICATE if before == row["digest"] else Claim.CONFLICT

@@ -74,20 +74,27 @@ class Processor:
         Raises StoreBehind, TooManyBad, and whatever tells that the infrastructure is in trouble; nothing is
         committed then.
         """
-        outcome = Outcome()
-        with self.database.begin() as session:
-            positions = load_positions(session.connection(), DECIDER)
-            moved: dict[Partition, int] = {}
-            for record in records:
-                where = (record.topic, record.partition)
-                if record.offset < positions.get(where, 0):
-                    continue
-                self._refuse_gap(record, positions.get(where, 0))
-                self._take_one(session, record, positions, outcome)
-                positions[where] = moved[where] = record.offset + 1
-            save_positions(session.connection(), DECIDER, moved)
+        outcome, judged = Outcome(), {where: recent.copy() for where, recent in self._recent.items()}
+        try:
+            with self.database.begin() as session:
+                self._take_all(session, records, outcome)
+        except BaseException:
+            self._recent = judged  # what is rolled back will be judged again
+            raise
         self.committed()
         return outcome
+
+    def _take_all(self, session: Session, records: Sequence[Record], outcome: Outcome) -> None:
+        positions = load_positions(session.connection(), DECIDER)
+        moved: dict[Partition, int] = {}
+        for record in records:
+            where = (record.topic, record.partition)
+            if record.offset < positions.get(where, 0):
+                continue
+            self._refuse_gap(record, positions.get(where, 0))
+            self._take_one(session, record, positions, outcome)
+            positions[where] = moved[where] = record.offset + 1
+        save_positions(session.connection(), DECIDER, moved)
 
     def step(
         self, cause: Origin, decide: Callable[[Transaction], None], *, attempt: int | None = None
@@ -222,7 +229,6 @@ class Processor:
         recent.append(unfit is not None)
         in_a_row = list(recent)[-_MOST_BAD_IN_A_ROW - 1 :]
         if (len(in_a_row) > _MOST_BAD_IN_A_ROW and all(in_a_row)) or sum(recent) > _MOST_BAD_OF_100:
-            recent.clear()
             raise TooManyBad(
                 f"{self.voice.service} stops at {record.topic}/{record.partition}/{record.offset}: most records there "
                 f"cannot be handled ({unfit.text if unfit else ''}). Mend or roll back this version, then start again"

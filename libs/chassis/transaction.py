@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 from sqlalchemy import Connection
 from sqlmodel import Session
@@ -20,6 +21,8 @@ from cairn.events.values import EventRef, Reason, format_instant
 from chassis import ledger, outbox
 from chassis.kafka import partition_of
 from chassis.ledger import Origin
+
+_REFUSED = type_of(RequestRefused).name
 
 
 class NotOwner(Exception):
@@ -107,7 +110,7 @@ class Transaction:
             raise NotOwner(f"{self.voice.service} may not tell {entry.name}: {topic.name} belongs to {topic.owner}")
         subject, key = entry.subject_of(facts), entry.key_of(facts)
         event_id = self._id_for(entry.name, subject, n)
-        known = self._known(event_id, topic.name, key)
+        known = self._known(event_id, entry.name, topic.name, key)
         if known is not None:
             return known
         self._refuse_second_key(topic.name, key)
@@ -137,7 +140,7 @@ class Transaction:
         voice = self.voice
         return told_id(voice.installation.namespace, voice.source, self.cause.cause, type_name, subject, n)
 
-    def _known(self, event_id: str, topic: str, key: str) -> EventRef | None:
+    def _known(self, event_id: str, type_name: str, topic: str, key: str) -> EventRef | None:
         """What was told already under this id; or what this cause led to on this key in an earlier life of the store:
         decided is decided."""
         for told in self.told:
@@ -146,8 +149,8 @@ class Transaction:
         for row in outbox.find_related(self.connection, event_id, self.cause.id):
             if row.event_id == event_id or (
                 self.place is not None
-                and not topic.startswith(OPERATIONS)
-                and (row.cause_source, row.topic, row.key) == (self.cause.source, topic, key.encode())
+                and row.cause_source == self.cause.source
+                and _is_same_decision(row, type_name, topic, key)
             ):
                 return _ref(self.voice.source, row.event_id, row.type, row.value)
         return None
@@ -216,6 +219,13 @@ class Transaction:
             "heard_offset": self.place.offset if self.place else None,
             "recorded_at": envelope.recordedtime,
         }
+
+
+def _is_same_decision(row: Any, type_name: str, topic: str, key: str) -> bool:
+    """Whether what one cause led to before stands where this would: on the same key, or as a request's one answer."""
+    if _REFUSED in (row.type, type_name):
+        return True
+    return not topic.startswith(OPERATIONS) and (row.topic, row.key) == (topic, key.encode())
 
 
 def _ref(source: str, event_id: str, type_name: str, value: bytes) -> EventRef:

@@ -156,6 +156,9 @@ class Worker:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            # The lease runs out, and then it is tried again.
+            log.error("work.unended", work=self.work.name, error=repr(error))
         self.woken.set()
 
     async def _wait(self) -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cairn.events.identity import dataset_digest
 from cairn.events.declaration import Split
 from cairn.events.values import Column
 from modelkit.columns import describe
@@ -103,12 +104,6 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, as `sha256:<hex>`."""
     with path.open("rb") as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def dataset_digest(file_digests: Iterable[str]) -> str:
-    """The digest that names a dataset: SHA-256 of the JSON array (no blanks) of its files' digests, sorted."""
-    text = json.dumps(sorted(file_digests), separators=(",", ":"))
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def held_out(table: pa.Table, split: Split) -> Bools:

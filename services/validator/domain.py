@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cairn.events.datasets import DataFormat, DatasetPublished
+from cairn.events.identity import dataset_digest
 from cairn.events.monitoring import DatasetAssembled
 from cairn.events.registry import ModelDeclared, ModelRegistered
 from cairn.events.validation import (
@@ -57,7 +58,7 @@ class Offer:
     @property
     def dataset(self) -> DatasetRef:
         """The version, with its computed digest."""
-        return DatasetRef(name=self.name, version=self.version, digest=dataset_digest(self.files))
+        return DatasetRef(name=self.name, version=self.version, digest=dataset_digest(one.digest for one in self.files))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +83,6 @@ class Measured:
     champion: ModelRef | None
     """What it was compared with."""
     champion_metrics: tuple[Metric, ...]
-
-
-def dataset_digest(files: Iterable[ObjectRef]) -> str:
-    """What names a dataset: SHA-256 of the JSON array of its files' digests, sorted."""
-    digests = json.dumps(sorted(file.digest for file in files), separators=(",", ":"))
-    return "sha256:" + hashlib.sha256(digests.encode()).hexdigest()
 
 
 def offer_published(event: DatasetPublished, published: EventRef) -> Offer:

@@ -176,9 +176,9 @@ def test_each_version_is_promoted_once_in_its_generation(ended: World):
     assert promoted == [(1, 1), (2, 2)]
 
 
-def test_the_drifted_window_leads_to_one_advice(ended: World):
+def test_drifted_windows_lead_to_one_advice(ended: World):
     assert len(only(ended, WindowClosed)) >= 2
-    assert len(only(ended, DriftDetected)) == 1
+    assert len(only(ended, DriftDetected)) >= 1
     assert len(only(ended, RetrainingAdvised)) == 1
 
 

@@ -95,7 +95,7 @@ def encode_leaf(record: Record) -> bytes:
         record.timestamp_type,
         _NULL if key is None else len(key),
         _NO_DIGEST if key is None else sha256(key).digest(),
-        sha256(_encode_headers(record.headers)).digest(),
+        sha256(encode_headers(record.headers)).digest(),
         _NULL if value is None else len(value),
         _NO_DIGEST if value is None else sha256(value).digest(),
     )
@@ -110,7 +110,8 @@ def _with_length(field: bytes) -> bytes:
     return struct.pack(">h", len(field)) + field
 
 
-def _encode_headers(headers: Headers) -> bytes:
+def encode_headers(headers: Headers) -> bytes:
+    """The headers' bytes, in the form at the top of this file."""
     # column by column, not header by header: this is where most of a leaf's time goes
     names, values = zip(*headers, strict=False) if headers else ((), ())
     beginning, lengths = _header_names(names)
@@ -119,6 +120,32 @@ def _encode_headers(headers: Headers) -> bytes:
     except TypeError:  # a null has no length
         known = [_NULL if value is None else len(value) for value in values]
         return beginning + lengths.pack(*known) + b"".join(filter(None, values))
+
+
+def decode_headers(stored: bytes) -> tuple[tuple[str, bytes | None], ...]:
+    """The headers that `encode_headers` wrote. Raises ValueError for bytes that it did not write."""
+    try:
+        (count,) = struct.unpack_from(">i", stored)
+        names, at = _decode_column(stored, 4, count)
+        values, at = _decode_column(stored, at, count)
+        headers = tuple((name.decode(), value) for name, value in zip(names, values, strict=True) if name is not None)
+    except struct.error as fault:
+        raise ValueError("these bytes are no headers") from fault
+    if at != len(stored) or len(headers) != count:
+        raise ValueError("these bytes are no headers")
+    return headers
+
+
+def _decode_column(stored: bytes, at: int, count: int) -> tuple[list[bytes | None], int]:
+    lengths = struct.unpack_from(f">{count}i", stored, at)
+    at += 4 * count
+    fields: list[bytes | None] = []
+    for length in lengths:
+        if length < _NULL:
+            raise ValueError("these bytes are no headers")
+        fields.append(None if length == _NULL else stored[at : at + length])
+        at += max(0, length)
+    return fields, at
 
 
 @lru_cache(maxsize=64)

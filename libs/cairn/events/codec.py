@@ -5,9 +5,10 @@ Reading is a total function: whatever lies in the log, it answers with a message
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,6 +25,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 JSON_TYPE = "application/json"
 STRUCTURED_TYPE = "application/cloudevents+json"
 _FIELDS = frozenset(ATTRIBUTES) - {"specversion"}
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _MOST_HEADERS = 64
 _MOST_STRUCTURED_OVERHEAD = 8 * 1024
 
@@ -41,6 +43,8 @@ class Record:
     key: bytes | None
     headers: Headers
     value: bytes | None
+    timestamp_type: int = 1
+    """Who set the timestamp: 0 the producer, 1 the broker."""
 
     @property
     def digest(self) -> str:
@@ -164,6 +168,8 @@ def _read_structured(record: Record) -> Message | Malformed:
 def _message(
     record: Record, attributes: tuple[tuple[str, str], ...], content_type: str, data: bytes
 ) -> Message | Malformed:
+    if any(_FORBIDDEN.search(name) or _FORBIDDEN.search(text) for name, text in attributes):
+        return Malformed("header", "an attribute holds a character that CloudEvents forbids")
     known: dict[str, str] = {name: text for name, text in attributes if name in _FIELDS}
     event_id, source, type_name = (known.get(name, "") for name in ("id", "source", "type"))
     if not 0 < len(event_id) <= 128 or not 0 < len(source) <= 256:
@@ -172,14 +178,15 @@ def _message(
     if entry is None:
         return _unknown_type(type_name)
     known.setdefault("subject", (record.key or b"").decode(errors="replace"))
-    known.setdefault("time", format_instant(datetime.fromtimestamp(record.timestamp / 1000).astimezone()))
+    if "time" not in known:
+        known["time"] = format_instant(appended_at(record))
     return Message(record, Envelope(**known), entry, attributes, content_type, data)
 
 
 def _unknown_type(type_name: str) -> Malformed:
     stem = type_name.rpartition(".v")[0]
     if stem and f"{stem}.v1" in CATALOGUE:
-        return Malformed("unsupported-version", f"this version of Cairn cannot read {type_name}")
+        return Malformed("unsupported-version", f"this version of Cairn cannot read {type_name!r}"[:300])
     return Malformed("unknown-type", f"the catalogue has no type {type_name!r}"[:300])
 
 
@@ -199,7 +206,7 @@ def check(message: Message, installation: Installation, trust: Trust) -> Heard |
     if instant is None:
         return Malformed("time", f"the time {message.envelope.time!r} is not an RFC 3339 instant with an offset"[:300])
     try:
-        facts = message.entry.facts.model_validate_json(message.data, extra="ignore")
+        facts = message.entry.facts.model_validate_json(message.data, strict=True, extra="ignore")
     except ValidationError as error:
         return Malformed("schema", _first_fault(error))
     return _check_key(message, facts) or Heard(message, facts, signed)
@@ -229,8 +236,7 @@ def _check_signature(message: Message, installation: Installation, trust: Trust)
         return Malformed(
             "not-allowed", f"the key {key.keyid} of {key.principal} may not speak for {envelope.authid}"[:300]
         )
-    appended = datetime.fromtimestamp(message.record.timestamp / 1000).astimezone()
-    if not key.valid_at(appended):
+    if not key.valid_at(appended_at(message.record)):
         return Malformed("signature", f"the key {key.keyid} does not count at that time")
     data = signed_bytes(
         installation.topic(topic), message.record.key, message.content_type, message.attributes, message.data
@@ -238,6 +244,14 @@ def _check_signature(message: Message, installation: Installation, trust: Trust)
     if not key.signed(envelope.signature, data):
         return Malformed("signature", "the signature does not fit the event")
     return True
+
+
+def appended_at(record: Record) -> datetime:
+    """When Kafka appended it; what lies outside the calendar is moved to its nearest end."""
+    try:
+        return datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime(9999, 12, 31, tzinfo=UTC) if record.timestamp > 0 else datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse_instant(text: str) -> datetime | None:
@@ -261,7 +275,7 @@ def write(facts: Event, envelope: Envelope, topic: str, installation: Installati
 
     `topic` is without prefix. Raises EventTooLarge.
     """
-    value = facts.model_dump_json(exclude_none=True).encode()
+    value = facts.model_dump_json().encode()
     limit = TOPICS[topic].max_value_bytes
     if len(value) > limit:
         raise EventTooLarge(f"{envelope.type} has {len(value)} bytes, {topic} admits {limit}: put it into an object")

@@ -50,6 +50,11 @@ class Envelope:
         """The story that this event belongs to: its correlation, or itself."""
         return self.correlationid or self.id
 
+    @property
+    def principal(self) -> str:
+        """Who is responsible, as the trust file names principals: `person/ada`; empty where nobody is named."""
+        return f"{self.authtype}/{self.authid}" if self.authid else ""
+
 
 def cause_name(source: str, event_id: str) -> str:
     """How `causationid` names an event: both parts of its identity."""

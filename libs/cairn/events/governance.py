@@ -23,7 +23,7 @@ from cairn.events.values import (
     Word,
 )
 
-LogName = Annotated[str, Field(pattern=r"^[a-z0-9.-]{1,200}/\d{1,9}$", examples=["registry/0"])]
+LogName = Annotated[str, Field(pattern=r"^[a-z0-9.-]{1,200}/[0-9]{1,9}$", examples=["registry/0"])]
 
 
 class PolicyAdopted(Event):

@@ -1,7 +1,9 @@
 """How events are named, and what an installation is called on the wire."""
 
+import hashlib
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from secrets import randbits
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -60,3 +62,9 @@ def fresh_id() -> str:
     milliseconds = time.time_ns() // 1_000_000
     value = milliseconds << 80 | 0x7 << 76 | randbits(12) << 64 | 0b10 << 62 | randbits(62)
     return str(UUID(int=value))
+
+
+def dataset_digest(file_digests: Iterable[str]) -> str:
+    """The digest that names a dataset: SHA-256 of the JSON array (no blanks) of its files' digests, sorted."""
+    text = json.dumps(sorted(file_digests), separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -5,11 +5,11 @@ from typing import Annotated
 from pydantic import Field
 
 from cairn.events.event import Event
-from cairn.events.values import Count, Digest, EventRef, Instant, Number, Reason, Value, Word
+from cairn.events.values import Count, Digest, EventRef, Instant, Number, Reason, Service, Value, Word
 
 
 class _RecordTold(Event):
-    service: Word
+    service: Service
     """The service that tells it."""
     topic: Annotated[str, Field(max_length=249)]
     """The record's topic, without the installation's prefix."""
@@ -40,7 +40,7 @@ class RecordDiscarded(_RecordTold):
 class RequestRefused(Event):
     """A request is not granted."""
 
-    service: Word
+    service: Service
     """The service that judged it."""
     request: EventRef
     """The request."""
@@ -64,7 +64,7 @@ class TopicCensus(Value):
 class CensusReported(Event):
     """How much a service has told, so that a lost event can be missed."""
 
-    service: Word
+    service: Service
     """The service."""
     topics: Annotated[tuple[TopicCensus, ...], Field(max_length=100)]
     """Each topic it writes."""

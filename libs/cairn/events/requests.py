@@ -7,7 +7,7 @@ from pydantic import Field
 from cairn.events.declaration import Declaration
 from cairn.events.event import Event
 from cairn.events.policy import Policy
-from cairn.events.values import Count, DatasetRef, EventRef, ModelName, ModelRef, Name, Number, PolicyRef, Text, Word
+from cairn.events.values import Count, DatasetRef, EventRef, ModelName, ModelRef, Name, Number, PolicyRef, Service, Text
 
 
 class DeclarationSubmitted(Event):
@@ -79,7 +79,7 @@ class RollbackRequested(Event):
 class RedriveRequested(Event):
     """Somebody wants a parked record tried again. Answered by `record.redriven` or `request.refused`."""
 
-    service: Word
+    service: Service
     """The service that parked the record."""
     topic: Annotated[str, Field(max_length=249)]
     """The record's topic, without the installation's prefix."""

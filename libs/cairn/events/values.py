@@ -4,6 +4,7 @@ All are frozen: two with the same content are equal. A class made in code refuse
 not send them); reading from the wire ignores them (a newer writer may have added some).
 """
 
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -14,16 +15,25 @@ LARGEST_INTEGER = 2**53 - 1
 
 
 def _in_utc(instant: datetime) -> datetime:
-    return instant.astimezone(UTC)
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the instant lies outside the calendar, in UTC") from None
+
+
+def _finite(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    json.dumps(value, allow_nan=False)
+    return value
 
 
 def format_instant(instant: datetime) -> str:
     """An instant as events write it: UTC, microseconds, `Z`."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){0,2}$", examples=["risk.loans-2026"])]
 ModelName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){0,1}$", examples=["risk.loans"])]
+Service = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}$", examples=["registry"])]
 Handle = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._@-]{0,127}$", examples=["ada"])]
 Text = Annotated[str, Field(max_length=2000)]
 Word = Annotated[str, Field(min_length=1, max_length=128)]
@@ -205,7 +215,7 @@ class Period(Value):
 class EventRef(Value):
     """An event, named so that nobody can swap it."""
 
-    source: Word
+    source: Annotated[str, Field(min_length=1, max_length=256)]
     """Its source."""
     id: Word
     """Its id; with the source its identity."""
@@ -279,7 +289,7 @@ class Usage(Value):
 class Money(Value):
     """An amount of money."""
 
-    amount: Annotated[str, Field(pattern=r"^-?\d{1,15}(\.\d{1,6})?$", examples=["12.50"])]
+    amount: Annotated[str, Field(pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,6})?$", examples=["12.50"])]
     """The amount, as a decimal string."""
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", examples=["EUR"])]
     """The currency, ISO 4217."""
@@ -309,4 +319,4 @@ Checks = Annotated[tuple[Check, ...], Field(max_length=500)]
 Metrics = Annotated[tuple[Metric, ...], Field(max_length=200)]
 Objects = Annotated[tuple[ObjectRef, ...], Field(max_length=200)]
 Evidence = Annotated[tuple[EventRef, ...], Field(max_length=100)]
-Parameters = Annotated[dict[str, JsonValue], Field(max_length=100)]
+Parameters = Annotated[dict[str, JsonValue], Field(max_length=100), AfterValidator(_finite)]

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 from tests.libs.modelkit.samples import cancer, iris, written
 
-from modelkit.datasets import Limits, dataset_digest, file_digest, read_dataset, read_target
+from cairn.events.identity import dataset_digest
+from modelkit.datasets import Limits, file_digest, read_dataset, read_target
 from modelkit.errors import DataError
 
 

@@ -1,4 +1,8 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.services.deployer.made import event_ref, registered
+
 from cairn.events import RolloutAborted, RolloutAdvanced, RolloutCompleted, RolloutStarted
 from deployer.domain import (
     ALL_AT_ONCE,
@@ -16,9 +20,6 @@ from deployer.domain import (
     start_promotion,
     start_rollback,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from tests.services.deployer.made import event_ref, registered
 
 URL = "http://127.0.0.1:8710/v2/models/risk.loans"
 TWO_STEPS = Plan(steps=(0.2, 0.5), min_requests=100)

@@ -2,6 +2,17 @@ import random
 from datetime import timedelta
 
 import pytest
+from tests.services.deployer.made import (
+    LOANS,
+    activated,
+    approved,
+    declared,
+    failed,
+    registered,
+    reported,
+    stopped,
+)
+
 from cairn.events import (
     Heard,
     RequestRefused,
@@ -22,16 +33,6 @@ from deployer.api import describe_rollouts, describe_routes
 from deployer.app import build
 from deployer.settings import Settings
 from deployer.store import DeployerTable
-from tests.services.deployer.made import (
-    LOANS,
-    activated,
-    approved,
-    declared,
-    failed,
-    registered,
-    reported,
-    stopped,
-)
 
 
 def new_deployer(tmp_path) -> Actor:

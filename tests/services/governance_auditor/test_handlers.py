@@ -205,7 +205,11 @@ def shuffled(auditor, log, seed) -> str:
         if not queues[one]:
             del queues[one]
     tables = digest_tables(auditor.database, AuditorTable.metadata)
-    heard = {mapper.local_table.name for mapper in AuditorTable._sa_registry.mappers if mapper.class_.topic in log_topics(auditor)}
+    heard = {
+        mapper.local_table.name
+        for mapper in AuditorTable._sa_registry.mappers
+        if mapper.class_.topic in log_topics(auditor)
+    }
     assert all(rows for name, (_, rows) in tables.items() if name in heard)
     return combine({name: found for name, found in tables.items() if name in heard})
 

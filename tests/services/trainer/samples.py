@@ -17,7 +17,7 @@ from chassis.ledger import Origin
 from chassis.processor import sequence_of
 from chassis.testing import Actor, World
 from chassis.transaction import Place
-from modelkit.datasets import dataset_digest
+from cairn.events.identity import dataset_digest
 
 MODEL = "demo.cancer"
 NOWHERE = ObjectRef(uri="file:///nowhere", digest="sha256:" + "0" * 64, bytes=1, media_type="text/csv")

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from tests.services.deployer.made import LOANS, model_ref, object_ref
+
 from cairn.events.event import Event
 from cairn.events.predictions import Output, PredictionsServed
 from cairn.events.values import Arm, Column, IoSchema
@@ -13,7 +15,6 @@ from deployer.serving.journal import Journal
 from deployer.serving.reporting import Tally
 from deployer.serving.routing import LiveArm, LiveRoute, RouteTable
 from deployer.serving.speaking import CannotTell, Ground
-from tests.services.deployer.made import LOANS, model_ref, object_ref
 
 SCHEMA = IoSchema(
     inputs=(

@@ -1,6 +1,9 @@
 import asyncio
 
 import pytest
+from tests.services.deployer.made import LOANS, event_ref, model_ref
+from tests.services.deployer.serving.plane import SCHEMA, FakeLog, FakeScorer, arm_of
+
 from cairn.children import ChildDied
 from cairn.events import ReplicaActivated, ReplicaFailed, RolloutAborted, RolloutCompleted, RolloutStarted
 from cairn.events.values import Reason, Route
@@ -10,8 +13,6 @@ from deployer.serving.packages import PackageUnusable
 from deployer.serving.reporting import Reporter, Tally
 from deployer.serving.routing import RouteTable
 from deployer.serving.speaking import Ground
-from tests.services.deployer.made import LOANS, event_ref, model_ref
-from tests.services.deployer.serving.plane import SCHEMA, FakeLog, FakeScorer, arm_of
 
 GROUND = Ground(event_ref("rollout"), "story")
 

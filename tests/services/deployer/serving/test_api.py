@@ -1,10 +1,11 @@
 import asyncio
 
 import pytest
-from deployer.serving.refusals import NotNow, Refused
-from deployer.serving.reporting import Account
 from tests.services.deployer.made import LOANS
 from tests.services.deployer.serving.plane import INPUTS, FakeScorer, Plane, arm_of, tensors
+
+from deployer.serving.refusals import NotNow, Refused
+from deployer.serving.reporting import Account
 
 INFER = f"/v2/models/{LOANS}/infer"
 

@@ -1,10 +1,11 @@
 import math
 
 import pytest
+from tests.services.deployer.serving.plane import INPUTS, SCHEMA
+
 from cairn.events.values import Column
 from deployer.serving.features import columns_to_rows
 from deployer.serving.refusals import Refused
-from tests.services.deployer.serving.plane import INPUTS, SCHEMA
 
 
 def one(kind, cell, *, required=True):

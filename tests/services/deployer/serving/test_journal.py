@@ -2,15 +2,16 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.services.deployer.made import LOANS, model_ref, object_ref
+from tests.services.deployer.serving.plane import FakeLog
+
 from cairn.events import PredictionsServed
 from cairn.events.predictions import Output, PredictionRow, ServedModel
 from deployer.serving.journal import Answered, Journal
 from deployer.serving.refusals import Refused
 from deployer.serving.reporting import Account, Tally
-from hypothesis import given
-from hypothesis import strategies as st
-from tests.services.deployer.made import LOANS, model_ref, object_ref
-from tests.services.deployer.serving.plane import FakeLog
 
 LIMIT = 256 * 1024
 

@@ -1,10 +1,11 @@
 import asyncio
 
+from tests.services.deployer.made import LOANS, activated, event_ref
+from tests.services.deployer.serving.plane import FakeLog
+
 from cairn.events import ReplicaActivated, ReplicaReported, ReplicaStopped
 from deployer.serving.reporting import Account, Reporter, Tally
 from deployer.serving.speaking import Ground
-from tests.services.deployer.made import LOANS, activated, event_ref
-from tests.services.deployer.serving.plane import FakeLog
 
 GROUND = Ground(event_ref("rollout"), "story")
 
@@ -79,9 +80,20 @@ async def test_the_end_does_not_wait_for_a_log_that_is_away():
     assert log.told == []
 
 
-def test_a_report_leaves_out_the_oldest_routes_before_it_grows_too_large():
+def test_a_report_is_about_each_models_two_latest_routes():
     tally = Tally()
-    for revision in range(1, 1001):
-        tally.add(Account(revision, LOANS, 1, "v1"), answered=1)
-    report = tally.report()
-    assert [report[0].route_revision, report[-1].route_revision, len(report)] == [701, 1000, 300]
+    for revision in range(1, 101):
+        for version in (1, 2):
+            tally.add(Account(revision, LOANS, version, f"v{version}"), answered=1)
+    tally.add(Account(7, "risk.cards", 1, "v1"), answered=1)
+    told = [(one.route_revision, one.model, one.version) for one in tally.report()]
+    assert told == [(7, "risk.cards", 1), (99, LOANS, 1), (99, LOANS, 2), (100, LOANS, 1), (100, LOANS, 2)]
+
+
+def test_a_report_of_many_models_fits_into_an_event():
+    tally = Tally()
+    for n in range(1000):
+        tally.add(Account(10**9, f"{n:063}.{n:063}", 10**6, "v1000000"), answered=10**12)
+    names = {f"{n:063}.{n:063}": 10**9 for n in range(1000)}
+    report = reporter_on(FakeLog(), tally, names)._report()
+    assert len(report.model_dump_json()) < 64 * 1024

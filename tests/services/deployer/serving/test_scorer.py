@@ -3,6 +3,7 @@ import json
 import threading
 
 import pytest
+
 from cairn.children import ChildDied
 from deployer.serving.packages import PackageUnusable
 from deployer.serving.refusals import NotNow, Refused

@@ -1,0 +1,22 @@
+"""The deployer's composition root."""
+
+from cairn.events.hearing import HEARD
+from chassis import Definition, ServiceSettings
+from deployer.api import make_routes
+from deployer.handlers import make_handlers
+from deployer.projections import projections
+from deployer.settings import Settings
+from deployer.store import DeployerTable
+
+
+def build(settings: ServiceSettings) -> Definition:
+    """The deployer, whole."""
+    own = settings if isinstance(settings, Settings) else Settings.model_construct()
+    return Definition(
+        name="deployer",
+        hears=HEARD["deployer"],
+        tables=DeployerTable,
+        handlers=make_handlers(own.serving_url),
+        projections=projections,
+        routes=make_routes,
+    )

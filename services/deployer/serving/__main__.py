@@ -1,0 +1,3 @@
+from deployer.serving.process import main
+
+main()

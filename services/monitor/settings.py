@@ -1,0 +1,5 @@
+"""The monitor needs no settings of its own."""
+
+from chassis import ServiceSettings as Settings
+
+__all__ = ["Settings"]
