@@ -24,6 +24,7 @@ from cairn.events import (
     ModelRegistered,
     PromotionApproved,
     PromotionRefused,
+    ReplicaActivated,
     RequestRefused,
     RetrainingAdvised,
     RolloutAborted,
@@ -48,12 +49,15 @@ from cairn.publisher import Publisher
 
 TOPICS = (
     "datasets", "labels", "requests", "registry", "training", "validation", "governance", "deployment", "monitoring",
+    "serving",
 )  # fmt: skip
 _NEVER: tuple[type[Event], ...] = (
     DatasetRejected, TrainingDeclined, TrainingFailed, ValidationFailed, ValidationErrored, PromotionRefused,
     RolloutAborted,
 )  # fmt: skip
 _STEP_SECONDS = 120.0
+_CANARY_PAUSE_SECONDS = 0.1
+"""Between the requests of the canary, so that each of its steps sees some of them."""
 
 
 class Teller(Protocol):
@@ -174,18 +178,22 @@ class Story:
     async def _second_version(self) -> None:
         await self._nth(DatasetAccepted, 2)
         await self._show_training(2)
-        await self._nth(RolloutStarted, 2)
+        started = await self._nth(RolloutStarted, 2)
+        assert isinstance(started.facts, RolloutStarted)
+        revision = started.facts.route.revision
+        await self.watch.until(ReplicaActivated, lambda facts: facts.route_revision == revision, seconds=_STEP_SECONDS)
         self.teller.say("Version 2 takes its first share of the traffic.")
-        await self._serve(self.parts.rest, first=1 + len(self.parts.quiet) + len(self.parts.shifted))
+        first = 1 + len(self.parts.quiet) + len(self.parts.shifted)
+        await self._serve(self.parts.rest, first, _CANARY_PAUSE_SECONDS)
         await self._until_promoted(2)
 
     async def _serve_and_label(self, samples: Sequence[Sample], first: int) -> None:
         ids = await self._serve(samples, first)
         await label(self.context, self.declaration.model, ids, samples, datetime.now(UTC))
 
-    async def _serve(self, samples: Sequence[Sample], first: int) -> list[str]:
+    async def _serve(self, samples: Sequence[Sample], first: int, pause_seconds: float = 0) -> list[str]:
         with self.teller.progress("predictions", len(samples)) as advance:
-            return await serve(self.context, self.declaration.model, samples, first, advance)
+            return await serve(self.context, self.declaration.model, samples, first, advance, pause_seconds)
 
     async def _until(self, kind: type[Event]) -> Heard:
         return await self._nth(kind, 1)

@@ -23,7 +23,12 @@ class NoAnswer(Exception):
 
 
 async def serve(
-    context: Context, model: str, samples: Sequence[Sample], first: int, answered: Callable[[], None]
+    context: Context,
+    model: str,
+    samples: Sequence[Sample],
+    first: int,
+    answered: Callable[[], None],
+    pause_seconds: float = 0,
 ) -> list[str]:
     """Ask for one sample after another, as a caller would that tries again; the ids of the predictions."""
     async with httpx2.AsyncClient(base_url=context.serving(), timeout=10, trust_env=False) as client:
@@ -31,6 +36,7 @@ async def serve(
         for number, sample in enumerate(samples, start=first):
             ids.append(await _ask(client, model, sample, f"sample-{number}"))
             answered()
+            await asyncio.sleep(pause_seconds)
         return ids
 
 
