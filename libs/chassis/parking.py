@@ -5,17 +5,21 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, update
 from sqlmodel import Session
 
+from cairn.events.catalogue import type_of
 from cairn.events.codec import Malformed, Record
 from cairn.events.operations import RecordParked, RecordRedriven
 from cairn.events.requests import RedriveRequested
 from cairn.events.values import Reason
 from chassis import ledger
+from chassis.outbox import find_related
 from chassis.positions import Partition
 from chassis.transaction import Place, Transaction, unreadable_cause
 from chassis.upsert import insert_or_ignore
 
 if TYPE_CHECKING:
     from chassis.processor import Processor
+
+_REDRIVEN = type_of(RecordRedriven).name
 
 
 class Unfit(Exception):
@@ -24,6 +28,11 @@ class Unfit(Exception):
     def __init__(self, reason: Malformed) -> None:
         super().__init__(reason.text)
         self.reason = reason
+
+
+def legible(code: str, text: str) -> Malformed:
+    """A reason that every database and every JSON reader can hold, whatever was complained about."""
+    return Malformed(code, text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")[:1000])
 
 
 def parked_row(record: Record, reason: Malformed, state: str = "parked") -> dict[str, Any]:
@@ -68,7 +77,7 @@ def park(
 
 def redrive(processor: "Processor", request: RedriveRequested, transaction: Transaction) -> None:
     """Try a parked record again: tell that it was handled, or refuse the request."""
-    if request.service != processor.voice.service:
+    if request.service != processor.voice.service or _is_answered(request, transaction):
         return
     table = ledger.PARKED
     asked = (request.topic, request.partition, request.offset)
@@ -79,14 +88,24 @@ def redrive(processor: "Processor", request: RedriveRequested, transaction: Tran
         transaction.refuse("not-parked", f"no record is parked at {asked[0]}/{asked[1]}/{asked[2]}: {found}")
         return
     record = ledger.parked_record(dict(row))
-    try:
-        with transaction.session.begin_nested():
-            processor.apply(transaction.session, record, transaction.positions)
-    except Unfit as error:
-        transaction.refuse(error.reason.code, f"it still cannot be handled: {error.reason.text}")
+    taken = processor.try_to_take(transaction.session, record, transaction.positions)
+    if isinstance(taken, Malformed):
+        transaction.refuse(taken.code, f"it still cannot be handled: {taken.text}")
         return
     transaction.connection.execute(update(table).where(this).values(state="redriven"))
     _tell_redriven(processor, record, request, transaction)
+
+
+def _is_answered(request: RedriveRequested, transaction: Transaction) -> bool:
+    """Whether this very request was answered before, in an earlier life of the store."""
+    cause = unreadable_cause(Place(request.topic, request.partition, request.offset))
+    driven = [
+        RecordRedriven.model_validate_json(row.value, extra="ignore").reason.evidence
+        for row in find_related(transaction.connection, "", cause.name)
+        if row.type == _REDRIVEN
+    ]
+    refused = find_related(transaction.connection, "", transaction.cause.name)
+    return bool(refused) or any(transaction.cause.ref in evidence for evidence in driven)
 
 
 def _tell_redriven(processor: "Processor", record: Record, request: RedriveRequested, transaction: Transaction) -> None:

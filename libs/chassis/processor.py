@@ -168,25 +168,33 @@ class Processor:
         return facts in self.definition.handlers.by_type or facts in self.definition.projections.by_type
 
     def _take_one(self, session: Session, record: Record, positions: dict[Partition, int], outcome: Outcome) -> None:
-        unfit: Malformed | None = None
+        taken = self.try_to_take(session, record, positions)
+        if isinstance(taken, Outcome):
+            self._watch_quality(record, None)
+            outcome.add(taken)
+            return
+        self._watch_quality(record, taken)
+        parking.park(self, session, record, taken, positions)
+        outcome.parked.append((record, taken))
+
+    def try_to_take(self, session: Session, record: Record, positions: dict[Partition, int]) -> Outcome | Malformed:
+        """Take one record in, in a savepoint of its own; or the reason why it must be parked.
+
+        Raises what tells of trouble with the infrastructure, and what no service may do.
+        """
         try:
             with session.begin_nested():
-                outcome.add(self.apply(session, record, positions))
+                return self._apply(session, record, positions)
         except Unfit as error:
-            unfit = error.reason
+            return parking.legible(error.reason.code, error.reason.text)
         except (ForbiddenWrite, NotOwner, TwoDecisions, StoreUnreachable):
             raise
         except Exception as error:
             if is_infrastructure(error) and not isinstance(error, IntegrityError):
                 raise
-            unfit = Malformed("handler", f"{type(error).__name__}: {error}"[:1000])
-        self._watch_quality(record, unfit)
-        if unfit:
-            parking.park(self, session, record, unfit, positions)
-            outcome.parked.append((record, unfit))
+            return parking.legible("handler", f"{type(error).__name__}: {error}")
 
-    def apply(self, session: Session, record: Record, positions: dict[Partition, int]) -> Outcome:
-        """Take one record in, within a savepoint that is open. Raises Unfit for what must be parked."""
+    def _apply(self, session: Session, record: Record, positions: dict[Partition, int]) -> Outcome:
         heard = self.heard(record)
         if heard is None:
             return Outcome(skipped=1)

@@ -1,5 +1,6 @@
 """Makes a store anew from the log alone. Projections only: nothing is decided, told, trained or deployed."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -8,7 +9,6 @@ from sqlmodel import Session
 
 from cairn.events.catalogue import topics_owned_by
 from cairn.events.codec import Heard, Malformed, Record, check, read
-from cairn.events.envelope import parse_cause_name
 from cairn.events.operations import RecordDiscarded, RecordParked, RecordRedriven
 from chassis import ledger
 from chassis.appending import appending
@@ -46,8 +46,8 @@ class Driven:
         position = self.at[record.topic, record.partition, record.offset]
         self.due.setdefault((record.topic, record.partition), []).append((position, record))
 
-    def release(self, partition: Partition, next_offset: int) -> list[Record]:
-        """The records that were driven again before `next_offset` was taken."""
+    def release(self, partition: Partition, next_offset: float = math.inf) -> list[Record]:
+        """The records that were driven again before `next_offset` was taken; all that are left unless one is named."""
         waiting = self.due.get(partition, [])
         ready = [record for position, record in waiting if position <= next_offset]
         self.due[partition] = [(position, record) for position, record in waiting if position > next_offset]
@@ -106,8 +106,9 @@ class Rebuild:
         start = dict.fromkeys(committed, 0)
         await self._each_batch("heard topics", start, committed, self._take_heard)
         with self.database.begin() as session:
-            for partition, offset in committed.items():
-                for record in self.driven.release(partition, offset):
+            for partition in committed:
+                # What was driven past the offset counts too: what lies between is handled again, after it.
+                for record in self.driven.release(partition):
                     self._apply(session, record)
             save_positions(session.connection(), DECIDER, committed)
 
@@ -178,7 +179,6 @@ class Rebuild:
         connection = session.connection()
         if position_of(connection, envelope.id) is not None:
             return False
-        source, cause_id = parse_cause_name(envelope.causationid)
         position = told_position(envelope.basis)
         row = {
             "position": position,
@@ -189,9 +189,7 @@ class Rebuild:
             "key": record.key,
             "headers": ledger.dump_headers(tuple(record.headers)),
             "value": record.value,
-            "cause_topic": "",
-            "cause_source": source,
-            "cause_id": cause_id,
+            "cause": envelope.causationid,
             "recorded_at": envelope.recordedtime,
             "partition": record.partition,
             "offset": record.offset,

@@ -11,7 +11,7 @@ from sqlmodel import Session
 
 from cairn.events.catalogue import OPERATIONS, TOPICS, topic_for, type_of
 from cairn.events.codec import write
-from cairn.events.envelope import Envelope, cause_name, format_sequence, schema_address
+from cairn.events.envelope import Envelope, format_sequence, schema_address
 from cairn.events.event import Event
 from cairn.events.identity import Cause, Installation, told_id
 from cairn.events.monitoring import RetrainingAdvised
@@ -146,12 +146,8 @@ class Transaction:
         for told in self.told:
             if told.origin.id == event_id:
                 return told.origin.ref
-        for row in outbox.find_related(self.connection, event_id, self.cause.id):
-            if row.event_id == event_id or (
-                self.place is not None
-                and row.cause_source == self.cause.source
-                and _is_same_decision(row, type_name, topic, key)
-            ):
+        for row in outbox.find_related(self.connection, event_id, self.cause.name):
+            if row.event_id == event_id or (self.place is not None and _is_same_decision(row, type_name, topic, key)):
                 return _ref(self.voice.source, row.event_id, row.type, row.value)
         return None
 
@@ -176,7 +172,7 @@ class Transaction:
             time=instant,
             recordedtime=instant,
             correlationid=event_id if isinstance(facts, RetrainingAdvised) else self.cause.story,
-            causationid=cause_name(self.cause.source, self.cause.id),
+            causationid=self.cause.name,
             authtype="service",
             authid=self.voice.service,
             sequence=format_sequence(sequence),
@@ -211,9 +207,7 @@ class Transaction:
             "event_id": envelope.id,
             "type": envelope.type,
             **ledger.told_row(outgoing, topic),  # type: ignore[arg-type]  # write() returned it
-            "cause_topic": self.cause.topic,
-            "cause_source": self.cause.source,
-            "cause_id": self.cause.id,
+            "cause": envelope.causationid,
             "heard_topic": self.place.topic if self.place else None,
             "heard_partition": self.place.partition if self.place else None,
             "heard_offset": self.place.offset if self.place else None,

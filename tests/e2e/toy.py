@@ -54,6 +54,7 @@ class Listener:
 
     at_moment: Callable[[str], None] = lambda _moment: None
     moments: list[str] = field(default_factory=list)
+    predictions: list[str] = field(default_factory=list)
 
     def say(self, text: str) -> None:
         self._reach(text)
@@ -121,7 +122,9 @@ async def read_all(context: Context, topics: tuple[str, ...]) -> list[Heard]:
 
 async def tell_story(stack: Stack, listener: Listener) -> End:
     """Tell the toy story to its end."""
-    await Story(stack.context, DECLARATION, toy_parts(), listener).run()
+    story = Story(stack.context, DECLARATION, toy_parts(), listener)
+    await story.run()
+    listener.predictions += story.predictions
     return await read_end(stack.context)
 
 

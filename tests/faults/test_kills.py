@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from tests.e2e.toy import End, Listener, options, tell_story
+from tests.e2e.toy import End, Listener, options, read_all, tell_story
 
-from cairn.events import SERVICES
+from cairn.events import SERVICES, PredictionsServed
 from cairn.local.stack import Options, Stack
 
 KILLS = {
@@ -97,9 +97,15 @@ async def test_killing_the_broker_changes_nothing(undisturbed: End, tmp_path: Pa
     assert end == undisturbed
 
 
-async def test_killing_serving_loses_no_answer_and_ends_in_the_same_place(undisturbed: End, kafka: str, tmp_path: Path):
+async def test_killing_serving_loses_no_acknowledged_prediction_and_ends_in_the_same_place(
+    undisturbed: End, kafka: str, tmp_path: Path
+):
     async with Stack(options(tmp_path, kafka, f"serve-{uuid4().hex[:8]}"), silent) as stack:
         killer = Killer(stack, {"predictions 15": "serving", "Version 2 takes": "serving"})
-        end = await tell_story(stack, Listener(killer))
+        listener = Listener(killer)
+        end = await tell_story(stack, listener)
         await asyncio.gather(*killer.kills)
+        told = [one.facts for one in await read_all(stack.context, ("predictions",))]
+    in_log = {row.prediction_id for one in told if isinstance(one, PredictionsServed) for row in one.rows}
+    assert set(listener.predictions) <= in_log
     assert end.without_digests == undisturbed.without_digests

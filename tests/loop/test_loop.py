@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from monitor.app import build as build_monitor
 from tests.e2e.toy import DECLARATION, toy_parts
 from tests.loop.refold import refold
 
@@ -36,6 +35,7 @@ from chassis.digest import combine, digest_tables
 from chassis.testing import World
 from deployer.app import build as build_deployer
 from governance_auditor.app import build as build_auditor
+from monitor.app import build as build_monitor
 from registry.app import build as build_registry
 from trainer.app import build as build_trainer
 from validator.app import build as build_validator
@@ -129,12 +129,14 @@ class Serving:
         )
 
 
-@pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A world in which the whole story was told."""
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A world in which the whole story was told, its stores on each database in turn."""
     world = World(tmp_path_factory.mktemp("loop"))
+    settings = ServiceSettings.model_construct(serving_url="http://127.0.0.1:8710")
     for build in BUILDS:
-        world.add(build(ServiceSettings.model_construct(serving_url="http://127.0.0.1:8710")))
+        fresh = request.getfixturevalue("new_postgres")() if request.param == "postgresql" else None
+        world.add(build(settings), fresh)
     serving, parts = Serving(world), toy_parts()
     ref = world.objects.put_bytes(as_csv(parts.published), "text/csv")
     world.publish(DeclarationSubmitted(model=DECLARATION.model, declaration=DECLARATION))

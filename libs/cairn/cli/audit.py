@@ -98,7 +98,8 @@ def _show(found: "Audit", *, as_json: bool) -> None:
     if as_json:
         emit_json({"verdict": found.verdict, "records": found.records, "unsigned": found.unsigned, "logs": rows})
         return
-    emit_table(rows, ("log", "records", "signed", "unsigned", "root", "verdict"))
+    holding = [row for row, log in zip(rows, found.logs, strict=True) if log.records or log.problems]
+    emit_table(holding, ("log", "records", "signed", "unsigned", "root", "verdict"))
     emit("")
     for log in found.logs:
         for problem in log.problems:

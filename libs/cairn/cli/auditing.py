@@ -96,10 +96,10 @@ async def audit(context: Context, keys: Collection[Ed25519PublicKey], progress: 
         async for _, batch in kafka.read(signed, lambda _done, _total: None):
             for record in batch:
                 _take_checkpoint(record, context, keys, audited, walks)
-        for tp, begins in (await kafka.bounds(partitions))[0].items():
-            if begins > 0:
-                audited[kafka.log_of(tp)].add(TRUNCATED, f"Kafka has nothing before offset {begins}")
-        async for tp, batch in kafka.read(partitions, progress):
+        begins, _ = await kafka.bounds(partitions)
+        for tp in [tp for tp in partitions if begins[tp]]:
+            audited[kafka.log_of(tp)].add(TRUNCATED, f"Kafka has nothing before offset {begins[tp]}")
+        async for tp, batch in kafka.read([tp for tp in partitions if not begins[tp]], progress):
             _walk_on(audited[kafka.log_of(tp)], walks[kafka.log_of(tp)], batch)
         for log, found in audited.items():
             _end(found, walks[log])
@@ -149,7 +149,7 @@ def _end(found: AuditedLog, walk: Walk) -> None:
     found.records, found.signed = walk.frontier.size, walk.signed_size
     found.unsigned = max(0, found.records - found.signed)
     found.root = base64.b64encode(walk.frontier.root).decode()
-    if found.signed > found.records:
+    if found.signed > found.records and not found.code:
         found.add(TRUNCATED, f"{found.records} records are there, {found.signed} were signed")
 
 

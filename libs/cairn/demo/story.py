@@ -87,6 +87,8 @@ class Story:
     parts: Parts
     teller: Teller
     watch: Watch = field(init=False)
+    predictions: list[str] = field(default_factory=list)
+    """The ids of all predictions that callers got."""
 
     def __post_init__(self) -> None:
         self.watch = Watch(self.context, TOPICS)
@@ -193,7 +195,9 @@ class Story:
 
     async def _serve(self, samples: Sequence[Sample], first: int, pause_seconds: float = 0) -> list[str]:
         with self.teller.progress("predictions", len(samples)) as advance:
-            return await serve(self.context, self.declaration.model, samples, first, advance, pause_seconds)
+            ids = await serve(self.context, self.declaration.model, samples, first, advance, pause_seconds)
+        self.predictions += ids
+        return ids
 
     async def _until(self, kind: type[Event]) -> Heard:
         return await self._nth(kind, 1)

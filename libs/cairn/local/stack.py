@@ -90,13 +90,8 @@ class Stack:
         ensure_keys(self._home / "keys", self._home / TRUST_FILE, self._installation, self.options.person)
         await self._start_kafka()
         await create_topics(self._servers, self._installation)
-        ports = dict(
-            zip(
-                (*SERVICES, SERVING),
-                kept_ports(self._home / "ports.json", *[0] * len((*SERVICES, SERVING))),
-                strict=True,
-            )
-        )
+        names = (*SERVICES, SERVING)
+        ports = dict(zip(names, kept_ports(self._home / "ports.json", *[0] * len(names)), strict=True))
         for name in names:
             process = Supervised(self._program(name, ports), self._say)
             self.processes[name] = process

@@ -136,7 +136,7 @@ def test_a_sqlite_file_has_one_owner(tmp_path: Path) -> None:
     address = f"sqlite:///{tmp_path / 'new' / 'toy.db'}"
     first, second = Database(address, ToyTable), Database(address, ToyTable)
     first.take_ownership(exclusive=False)
-    with pytest.raises(StoreError, match="another process uses .*toy.db: stop it first"):
+    with pytest.raises(StoreError, match=r"another process uses .*toy.db: stop it first"):
         second.take_ownership(exclusive=False)
     first.close()
     second.take_ownership(exclusive=True)

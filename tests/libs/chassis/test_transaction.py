@@ -90,9 +90,10 @@ def test_what_an_earlier_step_told_is_not_told_again_by_a_later_one(actor: Actor
     assert [row.number for row in rows_of(actor, Note)] == [1]
 
 
-def test_a_decision_that_reached_the_log_is_not_made_again(actor: Actor, toy: Toy) -> None:
+@pytest.mark.parametrize("event_id", ["7", "7#8", "#"])
+def test_a_decision_that_reached_the_log_is_not_made_again(actor: Actor, toy: Toy, event_id: str) -> None:
     """The store is lost before the offset is committed; the version that starts after it would decide otherwise."""
-    (answer,) = actor.hear(a.labels())
+    (answer,) = actor.hear(a.labels(), id=event_id)
     actor.relay()
     rebuild(actor, committed={})
     teller = toy.on_labels = tells(a.note(number=7), a.taken("risk.loans", 1))

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from cairn.events import Trust, TrustedKey
 from chassis import ServiceSettings
 from chassis.testing import Actor, World

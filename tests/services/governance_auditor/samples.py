@@ -1,7 +1,14 @@
 """Events as the auditor hears them, with just enough in them."""
 
-from cairn.events import ApprovalGiven, ApprovalWithheld, Declaration, ModelDeclared, ModelRegistered
-from cairn.events import ValidationFailed, ValidationPassed
+from cairn.events import (
+    ApprovalGiven,
+    ApprovalWithheld,
+    Declaration,
+    ModelDeclared,
+    ModelRegistered,
+    ValidationFailed,
+    ValidationPassed,
+)
 from cairn.events.declaration import Approval
 from cairn.events.registry import Form
 from cairn.events.values import (

@@ -2,6 +2,8 @@ import asyncio
 from dataclasses import dataclass, replace
 
 import pytest
+from tests.services.governance_auditor.samples import approval, declared, failed, passed, registered
+
 from cairn.audit.leaf import decode_headers, encode_headers, encode_leaf
 from cairn.audit.merkle import Frontier, inclusion_proof, leaf_hash, root_at, verify_inclusion
 from cairn.events.codec import Record
@@ -9,8 +11,6 @@ from chassis.digest import combine, digest_tables
 from chassis.rebuild import Rebuild
 from governance_auditor.store import AuditorTable, LogStore
 from governance_auditor.work.appending import OutOfStep, raw_of
-
-from tests.services.governance_auditor.samples import approval, declared, failed, passed, registered
 
 
 def a_record(offset: int, topic: str = "registry", **fields) -> Record:

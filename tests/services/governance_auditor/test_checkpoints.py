@@ -1,17 +1,18 @@
 import base64
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
+from tests.services.governance_auditor.samples import declared, passed, registered
+
+from cairn.audit.leaf import encode_leaf
 from cairn.audit.merkle import Frontier, consistency_proof, leaf_hash, verify_consistency
 from cairn.audit.note import open_checkpoint
-from cairn.audit.leaf import encode_leaf
 from cairn.audit.walk import Mismatch, Walk, checkpoint_keys, key_name, open_by_any
 from cairn.events import CheckpointSigned, FindingRaised
 from governance_auditor.api import list_checkpoints
 from governance_auditor.store import LogStore
 from governance_auditor.work.appending import raw_of
-
-from tests.services.governance_auditor.samples import declared, passed, registered
 
 
 def turn(auditor, seconds: float = 10.0, times: int = 1) -> list[object]:
@@ -74,7 +75,7 @@ def test_each_checkpoint_goes_on_from_the_one_before(auditor):
     assert [one.tree_size for one in seen] == list(range(1, 40))
     with auditor.session() as session:
         subtrees = LogStore(session).subtrees(seen[0].log)
-        for first, second in zip(seen, seen[1:], strict=False):
+        for first, second in pairwise(seen):
             assert verify_consistency(
                 first=first.tree_size,
                 second=second.tree_size,

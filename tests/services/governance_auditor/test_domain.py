@@ -2,6 +2,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.services.governance_auditor.samples import approval, failed, model, objection, passed, ref
+
 from cairn.events import Policy, PolicyAdopted, PolicySubmitted, PromotionApproved, PromotionPending, PromotionRefused
 from governance_auditor.domain import (
     BUILT_IN,
@@ -22,8 +24,6 @@ from governance_auditor.domain import (
     why_policy_refused,
     with_approval,
 )
-
-from tests.services.governance_auditor.samples import approval, failed, model, objection, passed, ref
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -2,6 +2,17 @@ import random
 from datetime import timedelta
 
 import pytest
+from tests.services.governance_auditor.samples import (
+    approval,
+    declared,
+    failed,
+    model,
+    objection,
+    passed,
+    ref,
+    registered,
+)
+
 from cairn.events import (
     Policy,
     PolicyAdopted,
@@ -13,17 +24,6 @@ from cairn.events import (
 )
 from chassis.digest import combine, digest_tables
 from governance_auditor.store import AuditorTable, Promotion
-
-from tests.services.governance_auditor.samples import (
-    approval,
-    declared,
-    failed,
-    model,
-    objection,
-    passed,
-    ref,
-    registered,
-)
 
 
 def submitted(**asked) -> PolicySubmitted:

@@ -13,17 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import pytest
 import typer
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from tests.libs.cairn.installations import as_service, new_installation, write_raw
+from tests.services.governance_auditor.samples import approval, declared
+
+from cairn.audit.note import Checkpoint, sign_checkpoint
+from cairn.audit.walk import key_name, origin_of
 from cairn.cli import audit
 from cairn.cli.funnel import guarded
 from cairn.context import Context
-from cairn.events import SERVICES, TOPICS, Signer, Trust
+from cairn.events import TOPICS, CheckpointSigned, Installation, Signer, Trust, TrustedKey
 from cairn.publisher import Publisher
 from cairn.topics import create_topics
-
-from tests.libs.cairn.installations import as_service, new_installation, write_raw
-from tests.services.governance_auditor.samples import approval, declared
 
 AUDITOR = "governance-auditor"
 SECONDS = 60
@@ -98,13 +101,15 @@ async def cairn(context: Context, monkeypatch, capsys, *arguments: str) -> tuple
     for name, value in environment(context, 0).items():
         if name.startswith(("CAIRN", "KAFKA")):
             monkeypatch.setenv(name, value)
+    monkeypatch.delenv("CAIRN_KEY_FILE")  # nothing is said, so nobody need be known
     app = typer.Typer()
-    app.callback()(lambda ctx: None)
+    app.callback()(lambda: None)
     audit.register(app)
     capsys.readouterr()
     command = typer.main.get_command(app)
     code = await asyncio.to_thread(guarded, lambda: command(["audit", *arguments], prog_name="cairn"))
-    return code, capsys.readouterr().out
+    captured = capsys.readouterr()
+    return code, captured.out + captured.err
 
 
 async def command(context: Context, *arguments: str) -> tuple[int, str]:
@@ -143,10 +148,57 @@ async def test_what_is_said_is_appended_signed_and_verified(kafka, tmp_path, mon
     assert (await command(context, "rebuild"))[0] == 0
     assert await command(context, "digest") == before
 
+    await forge_checkpoint(context, log)
+    code, out = await cairn(context, monkeypatch, capsys, "verify")
+    assert code == 1
+    assert "to 58 are not what was signed at size 59" in out
+    assert out.splitlines()[-1].startswith("audit: TAMPERED, ")
+
     wrong = [key.model_copy(update={"public_key": Signer.generate("x").public_text}) for key in context.trust.keys]
     Trust(keys=tuple(wrong)).save(tmp_path / "wrong.json")
     code, out = await cairn(context, monkeypatch, capsys, "verify", "--keys", str(tmp_path / "wrong.json"))
     assert (code, out.splitlines()[-1].split(",")[0]) == (5, "audit: WRONG KEY")
+
+
+async def forge_checkpoint(context: Context, log: str) -> None:
+    """Sign another root at a size that was signed: what a stolen key, or a log that was made anew, would do."""
+    auditor = replace(context, signer=Signer.load(context.home / f"{AUDITOR}.key"))
+    name, origin = key_name(context.installation), origin_of(context.installation, log)
+    note = sign_checkpoint(Checkpoint(origin, 59, bytes(32)), name, auditor.signer.private_key)
+    facts = CheckpointSigned(log=log, origin=origin, tree_size=59, root_hash="", note=note)
+    async with Publisher(auditor) as publisher:
+        await publisher.publish(facts)
+
+
+async def test_a_log_whose_beginning_is_gone_is_truncated(kafka, tmp_path, monkeypatch, capsys):
+    context = await make_context(kafka, tmp_path)
+    registry = replace(context, signer=Signer.load(tmp_path / "registry.key"))
+    async with Publisher(registry) as publisher:
+        place = [await publisher.publish(declared(revision=n)) for n in range(1, 4)][-1]
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    where = TopicPartition(context.installation.topic("registry"), place.partition)
+    await admin.delete_records({where: RecordsToDelete(before_offset=2)})
+    await admin.close()
+    code, out = await cairn(context, monkeypatch, capsys, "verify")
+    assert code == 4
+    assert f"registry/{place.partition}: Kafka has nothing before offset 2" in out
+
+
+async def test_without_kafka_nothing_can_be_said(tmp_path, monkeypatch, capsys):
+    trust = Trust(
+        keys=(TrustedKey(keyid="a", public_key="A" * 43, principal="x", sources=(), topics=("checkpoints",)),)
+    )
+    trust.save(tmp_path / "trust.json")
+    context = Context(tmp_path, Installation("nowhere"), "127.0.0.1:9")
+    code, _ = await cairn(context, monkeypatch, capsys, "verify")
+    assert code == 3
+
+
+async def test_without_a_key_of_the_auditor_nothing_is_believed(tmp_path, monkeypatch, capsys):
+    Trust().save(tmp_path / "trust.json")
+    code, out = await cairn(Context(tmp_path, Installation("x"), "127.0.0.1:9"), monkeypatch, capsys, "verify")
+    assert (code, "no key of the auditor is known" in out) == (2, True)
 
 
 def logs_of(topics) -> list[str]:

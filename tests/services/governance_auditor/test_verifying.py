@@ -4,14 +4,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.services.governance_auditor.samples import declared, passed, registered
+
 from cairn.audit.leaf import encode_leaf
 from cairn.audit.merkle import Frontier, leaf_hash
 from cairn.events import Signer, Trust
 from chassis import ServiceSettings
 from governance_auditor.store import Raw
 from governance_auditor.work.verifying import OK, TAMPERED, TRUNCATED, UNREACHABLE, USAGE, WRONG_KEY, verify
-
-from tests.services.governance_auditor.samples import declared, passed, registered
 
 
 @pytest.fixture
@@ -90,6 +90,29 @@ def test_a_flipped_hash_is_told_from_a_flipped_record(store, capsys, column, say
     flip(store, column)
     assert run(store) == TAMPERED
     assert f"offset 17: {says}; the record itself is as it was appended" in capsys.readouterr().out
+
+
+def test_a_bit_flipped_in_the_file_itself_is_named(store, capsys):
+    held = bytearray(store.read_bytes())
+    held[held.index(b'"revision":18,') + 11] ^= 1
+    store.write_bytes(held)
+    assert run(store) == TAMPERED
+    assert "offset 17: the value differs" in capsys.readouterr().out
+
+
+def test_a_file_whose_pages_are_broken_is_damaged(store, capsys):
+    held = bytearray(store.read_bytes())
+    page = held.index(b'"revision":18,') // 4096 * 4096
+    held[page : page + 16] = bytes(16)
+    store.write_bytes(held)
+    assert run(store) == TAMPERED
+    assert "the file is damaged" in capsys.readouterr().out
+
+
+def test_a_file_that_is_no_store_at_all_is_damaged_too(store, capsys):
+    store.write_bytes(b"hello" * 1000)
+    assert run(store) == TAMPERED
+    assert "is damaged, or no SQLite file" in capsys.readouterr().err
 
 
 def test_a_null_is_not_an_empty_value(store, capsys):

@@ -1,4 +1,5 @@
 import pytest
+
 from cairn.events import Declaration, DeclarationSubmitted, ModelDeclared, RequestRefused
 from cairn.events.codec import Outgoing
 from chassis import ServiceSettings

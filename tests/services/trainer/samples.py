@@ -10,6 +10,7 @@ from tests.libs.modelkit.samples import cancer, written
 from cairn.declaration import declaration_digest
 from cairn.events import DatasetAccepted, Declaration, ModelDeclared, RetrainingAdvised
 from cairn.events.catalogue import topics_owned_by
+from cairn.events.identity import dataset_digest
 from cairn.events.values import DatasetRef, DeclarationRef, EventRef, ObjectRef
 from cairn.objects import ObjectStore
 from chassis.digest import combine, digest_tables
@@ -17,7 +18,6 @@ from chassis.ledger import Origin
 from chassis.processor import sequence_of
 from chassis.testing import Actor, World
 from chassis.transaction import Place
-from cairn.events.identity import dataset_digest
 
 MODEL = "demo.cancer"
 NOWHERE = ObjectRef(uri="file:///nowhere", digest="sha256:" + "0" * 64, bytes=1, media_type="text/csv")

@@ -19,11 +19,11 @@ from cairn.events import (
     ValidationFailed,
     ValidationPassed,
 )
+from cairn.events.identity import dataset_digest
 from cairn.events.values import DatasetRef, DeclarationRef, ObjectRef
 from cairn.objects import ObjectStore
 from chassis.testing import Actor
 from modelkit import children
-from cairn.events.identity import dataset_digest
 
 SERVED = f"served.{MODEL}"
 MISSING = ObjectRef(uri="file:///nowhere", digest="sha256:" + "0" * 64, bytes=1, media_type="text/csv")
