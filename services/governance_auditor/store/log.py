@@ -37,7 +37,7 @@ class Head:
     size: int
     signed: Signed | None
     broken: bool
-    """Whether it was found not to go on from what was signed."""
+    """Whether what is stored was found not to be what was signed last."""
 
     @property
     def signed_size(self) -> int:
@@ -65,14 +65,17 @@ class LogStore:
     def heads(self) -> Sequence[Head]:
         """Every log, in the order of their names."""
         latest = select(func.max(Signed.tree_size)).where(Signed.log == Log.log).correlate(Log).scalar_subquery()
-        broken = select(Finding.log).where(col(Finding.code).in_(("fork", "truncated")))
-        found = set(self._session.exec(broken))
+        breaks = select(Finding.log, Finding.last_offset).where(col(Finding.code).in_(("fork", "truncated")))
+        broken = set(self._session.exec(breaks))
         query = (
             select(Log.log, Log.size, Signed)
             .join(Signed, (col(Signed.log) == Log.log) & (col(Signed.tree_size) == latest), isouter=True)
             .order_by(Log.log)
         )
-        return [Head(log, size, signed, log in found) for log, size, signed in self._session.exec(query)]
+        return [
+            Head(log, size, signed, signed is not None and (log, signed.tree_size - 1) in broken)
+            for log, size, signed in self._session.exec(query)
+        ]
 
     def head(self, log: str) -> Head | None:
         """One log."""

@@ -29,7 +29,7 @@ from governance_auditor.domain.findings import UNSIGNED
 from governance_auditor.store import LogStore
 from governance_auditor.store.log import parse_log
 
-_MOST_RECORDS = 300
+_MOST_RECORDS = 200
 """So many are looked at in one go: the store is held for a few tens of milliseconds."""
 _LOOK_SECONDS = 1.0
 _MOST_LOOKED_BACK = 600

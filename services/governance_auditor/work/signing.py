@@ -43,9 +43,10 @@ class Signing:
 
     def due(self, session: Session, now: datetime) -> Sequence[Due]:
         """The logs to sign now; those of the checkpoints only beside others, or each signing would lead to the next."""
-        heads = [head for head in LogStore(session).heads() if not head.broken]
-        cut = [head for head in heads if head.signed_size > head.size]
-        ripe = [head for head in heads if head not in cut and self._is_ripe(session, head, now)]
+        store = LogStore(session)
+        heads = store.heads()
+        cut = [head for head in heads if head.signed_size > head.size and not head.broken]
+        ripe = [head for head in heads if self._is_ripe(session, head, now) and not _is_still_broken(store, head)]
         if all(parse_log(head.log)[0] == _CHECKPOINTS for head in ripe):
             ripe = []
         return [
@@ -62,7 +63,7 @@ class Signing:
         ripe: _Ripe = due.detail
         store = LogStore(tx.session)
         head = store.head(ripe.log)
-        if head is None or head.broken:
+        if head is None:
             return
         if head.signed_size > head.size:
             _tell_break(head, "truncated", f"{head.signed_size} records are signed, only {head.size} are there", tx)
@@ -113,8 +114,15 @@ def _root(subtree: SubtreeHash, size: int, signed: Signed | None) -> bytes | Non
     return root if agrees else None
 
 
+def _is_still_broken(store: LogStore, head: Head) -> bool:
+    """Whether a log that was found broken is so yet: a rebuild from Kafka may have mended it."""
+    return head.broken and _root(store.subtrees(head.log), head.size, head.signed) is None
+
+
 def _tell_break(head: Head, code: str, text: str, tx: Transaction) -> None:
-    """Say that a log is not what was signed. It is never signed again."""
+    """Say that a log is not what was signed. It is not signed until it is again."""
+    if head.broken:
+        return
     log.error("checkpoint.broken", log=head.log, code=code, reason=text)
     topic, partition = parse_log(head.log)
     tx.tell(
@@ -123,9 +131,7 @@ def _tell_break(head: Head, code: str, text: str, tx: Transaction) -> None:
             code=code,
             severity="alarm",
             text=f"{text}: it is not signed any more",
-            record=LogRange(
-                topic=topic, partition=partition, first_offset=0, last_offset=max(head.size, head.signed_size) - 1
-            ),
+            record=LogRange(topic=topic, partition=partition, first_offset=0, last_offset=head.signed_size - 1),
         ),
         n=code,
     )

@@ -76,8 +76,10 @@ def verify(_definition: Definition, settings: ServiceSettings, *arguments: str) 
     installation, report = Installation(settings.installation), Report()
     try:
         store = _open(asked.store)
-    except sqlite3.Error as error:
+    except sqlite3.OperationalError as error:
         return _say(f"{asked.store} cannot be read: {error}", UNREACHABLE)
+    except sqlite3.DatabaseError as error:
+        return _say(f"{asked.store} is damaged, or no SQLite file: {error}", TAMPERED)
     try:
         _Verification(store, installation, checkpoint_keys(Trust.load(settings.trust_file)), report).run()
         if asked.bootstrap:
@@ -85,7 +87,7 @@ def verify(_definition: Definition, settings: ServiceSettings, *arguments: str) 
     except sqlite3.OperationalError as error:
         return _say(f"{asked.store} is not a governance-auditor's store: {error}", USAGE)
     except sqlite3.DatabaseError as error:
-        report.add(TAMPERED, f"the file itself is damaged: {error}")
+        report.add(TAMPERED, f"the file is damaged: {error}")
     finally:
         store.close()
     return _show(report)

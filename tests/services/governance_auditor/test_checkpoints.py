@@ -108,7 +108,7 @@ def signed_size(auditor) -> int:
         "DELETE FROM subtree WHERE log LIKE 'registry/%' AND level = 5",
     ],
 )
-def test_a_log_that_does_not_go_on_from_what_was_signed_is_never_signed_again(auditor, statement):
+def test_a_log_that_does_not_go_on_from_what_was_signed_is_not_signed(auditor, statement):
     size = 40 if "subtree" in statement else 5
     for n in range(1, size + 1):
         auditor.world.publish(declared(revision=n))
@@ -124,6 +124,36 @@ def test_a_log_that_does_not_go_on_from_what_was_signed_is_never_signed_again(au
     assert not any(log.startswith("registry") for log in signed(later))
     assert not any(isinstance(one, FindingRaised) for one in later)
     assert [one["broken"] for one in list_checkpoints(auditor.database) if one["log"].startswith("registry")] == [True]
+
+
+def test_a_log_that_is_mended_is_signed_again_and_a_second_break_is_told(auditor):
+    for n in range(1, 6):
+        auditor.world.publish(declared(revision=n))
+    turn(auditor)
+    right = set_leaf(auditor, bytes(32))
+    auditor.world.publish(declared(revision=6))
+    assert breaks(turn(auditor, times=2)) == ["fork"]
+    set_leaf(auditor, right)
+    assert signed_size(auditor) == 5
+    assert list(signed(turn(auditor)).values()).count(6) == 1
+    set_leaf(auditor, bytes(32))
+    auditor.world.publish(declared(revision=7))
+    assert breaks(turn(auditor, times=2)) == ["fork"]
+    assert signed_size(auditor) == 6
+
+
+def breaks(told) -> list[str]:
+    return [one.code for one in told if isinstance(one, FindingRaised)]
+
+
+def set_leaf(auditor, leaf: bytes) -> bytes:
+    """Change a leaf's hash; what it was before."""
+    where = "log LIKE 'registry/%' AND \"offset\" = 2"
+    with auditor.database.engine.begin() as connection:
+        cursor = connection.connection.cursor()
+        (before,) = cursor.execute(f"SELECT leaf FROM entry WHERE {where}").fetchone()
+        cursor.execute(f"UPDATE entry SET leaf = ? WHERE {where}", (leaf,))
+    return before
 
 
 def test_a_store_with_fewer_records_than_were_signed_is_found(auditor):

@@ -1,0 +1,85 @@
+"""Whatever ends `cairn up` or the demonstration, no process is left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+CAIRN = (sys.executable, "-P", "-m", "cairn")
+
+
+class Marked:
+    """A command whose every descendant can be found by a mark in its environment."""
+
+    def __init__(self, *arguments: str, **environment: str) -> None:
+        self.mark = f"CAIRN_TEST_MARK={uuid4().hex}"
+        name, value = self.mark.split("=")
+        self.process = subprocess.Popen(
+            arguments,
+            env={**os.environ, name: value, **environment},
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def alive(self) -> list[str]:
+        """The command lines of all processes that carry the mark."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if self.mark.encode() in (entry / "environ").read_bytes():
+                    found.append((entry / "cmdline").read_text().replace("\0", " ")[:100])
+            except OSError:
+                continue
+        return found
+
+    def until(self, condition, seconds: float) -> None:
+        """Wait for a condition."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, self.alive()
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def test_kill_9_of_up_leaves_no_process_behind(home: Path):
+    up = Marked(*CAIRN, "--home", str(home), "up")
+    up.until((home / "up.json").exists, 90)
+    assert len(up.alive()) > 7
+    up.process.kill()
+    up.process.wait()
+    up.until(lambda: not up.alive(), 15)
+
+
+@pytest.mark.parametrize("seconds", [1.0, 6.0, 14.0])
+def test_ctrl_c_at_any_moment_of_the_demo_leaves_no_process_behind(home: Path, seconds: float):
+    demo = Marked(*CAIRN, "--home", str(home), "demo")
+    time.sleep(seconds)  # any moment: which one does not matter
+    demo.process.send_signal(signal.SIGINT)
+    demo.process.wait(60)
+    demo.until(lambda: not demo.alive(), 15)
+    assert demo.process.returncode in (130, 0)
+
+
+def test_down_stops_what_up_started_and_a_second_up_is_refused_meanwhile(home: Path):
+    up = Marked(*CAIRN, "--home", str(home), "up")
+    up.until((home / "up.json").exists, 90)
+    second = subprocess.run([*CAIRN, "--home", str(home), "up"], capture_output=True, text=True, check=False)
+    assert second.returncode == 3
+    assert "cairn down" in second.stderr
+    down = Marked(*CAIRN, "--home", str(home), "down")
+    up.process.wait(60)
+    down.process.wait(60)
+    assert down.process.returncode == 0
+    assert not up.alive()
+    assert up.process.returncode == 0
+    assert not (home / "up.json").exists()
