@@ -1,8 +1,7 @@
 """Datasets: from files to one typed table, the digest that names it, and which of its rows are held out."""
 
 import hashlib
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cairn.events.identity import dataset_digest
 from cairn.events.declaration import Split
+from cairn.events.identity import dataset_digest
 from cairn.events.values import Column
 from modelkit.columns import describe
 from modelkit.csvfile import read_csv

@@ -1,7 +1,5 @@
 """What the validator decides: what may not be judged at all, and what a judgement says."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
