@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from typing import Any
@@ -48,9 +49,7 @@ class Children:
 
     def start(self) -> None:
         """Start the fork server, so that the first work need not wait for it."""
-        from multiprocessing.forkserver import ensure_running
-
-        ensure_running()
+        forkserver.ensure_running()
 
     async def run(
         self,
@@ -66,12 +65,13 @@ class Children:
         """
         ours, theirs = self._context.Pipe(duplex=False)
         child = self._context.Process(target=_main, args=(theirs, function, spec, limits), daemon=True)
-        await asyncio.to_thread(child.start)
-        theirs.close()
+        starting = asyncio.create_task(asyncio.to_thread(child.start))
         try:
+            await asyncio.shield(starting)
+            theirs.close()
             return await _receive(ours, heard)
         finally:
-            await asyncio.shield(asyncio.to_thread(_end, child))
+            await asyncio.shield(_end_started(starting, child))
             ours.close()
 
     def open(self, function: str, spec: dict[str, Any], limits: Limits = Limits()) -> "Child":  # frozen
@@ -147,6 +147,13 @@ def _take(connection: Connection) -> tuple[str, dict[str, Any]]:
     return kind, payload
 
 
+async def _end_started(starting: asyncio.Task[None], child: Any) -> None:
+    """End a child whose start may still be under way, or have failed."""
+    await asyncio.wait({starting})
+    if child.pid is not None:
+        await asyncio.to_thread(_end, child)
+
+
 def _end(child: Any) -> None:
     """Kill what is left of the child's session, and wait for it."""
     child.join(0.2)
@@ -159,6 +166,7 @@ def _kill(child: Any) -> None:
     if child.pid is not None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
+        child.kill()  # it may not have a session of its own yet
 
 
 def _main(connection: Connection, function: str, spec: dict[str, Any], limits: Limits) -> None:
@@ -181,6 +189,7 @@ def _main_open(connection: Connection, function: str, spec: dict[str, Any], limi
 
 def _contain(limits: Limits) -> None:
     os.setsid()
+    _let_go_of_fork_server()
     _die_with_parent()
     _apply_limits(limits)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -190,6 +199,14 @@ def _load(function: str) -> Callable[..., Any]:
     module, _, name = function.partition(":")
     loaded: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return loaded
+
+
+def _let_go_of_fork_server() -> None:
+    """Close what keeps the fork server running: it ends when nobody has this open, and shall end with the service."""
+    server = forkserver._forkserver  # type: ignore[attr-defined]  # noqa: SLF001 # there is no public way to it
+    if server._forkserver_alive_fd is not None:  # noqa: SLF001 # as above
+        os.close(server._forkserver_alive_fd)  # noqa: SLF001 # as above
+        server._forkserver_alive_fd = None  # noqa: SLF001 # as above
 
 
 def _die_with_parent() -> None:

@@ -136,7 +136,8 @@ class Consumer:
             return
         wanted = {KafkaPartition(self.installation.topic(t), p): offset for (t, p), offset in moved.items()}
         try:
-            await asyncio.wait_for(consumer.commit(wanted), 10)
+            async with asyncio.timeout(10):
+                await consumer.commit(wanted)
         except (KafkaError, TimeoutError) as error:
             # A commit that is lost is made good by the next one: positions are in the store.
             log.debug("consumer.commit", consumer=self.name, error=repr(error))

@@ -7,6 +7,7 @@ order of first occurrence holds even with several relays at once (shown by exhau
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,7 +102,8 @@ class Relay:
     async def stop(self) -> None:
         """Publish once more what waits, then let go of the producer; bounded."""
         try:
-            await asyncio.wait_for(self.publish_waiting(), _STOP_SECONDS)
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self.publish_waiting()
         except Exception as error:  # noqa: BLE001 # what could not go out waits in the store for the next start
             log.info("relay.left", error=repr(error))
         await self._drop_producer()
@@ -114,10 +116,9 @@ class Relay:
         try:
             while left:
                 taken, left = _fill(producer, left)
-                sent = await asyncio.wait_for(
-                    producer.send_batch(taken[0], self.installation.topic(topic), partition=partition), _SEND_SECONDS
-                )
-                place = await asyncio.wait_for(sent, _SEND_SECONDS)
+                async with asyncio.timeout(_SEND_SECONDS):
+                    sent = await producer.send_batch(taken[0], self.installation.topic(topic), partition=partition)
+                    place = await sent
                 confirmed += [(row.position, partition, place.offset + n) for n, row in enumerate(taken[1])]
         except Exception as error:  # noqa: BLE001 # reported by the caller once the acknowledged rows are stored
             return confirmed, error
@@ -127,7 +128,8 @@ class Relay:
         if self._producer is None:
             producer = self.new_producer()
             try:
-                await asyncio.wait_for(producer.start(), _SEND_SECONDS)
+                async with asyncio.timeout(_SEND_SECONDS):
+                    await producer.start()
             except BaseException:
                 await _stop_producer(producer)
                 raise
@@ -162,13 +164,14 @@ def _fill(
 
 async def _stop_producer(producer: AIOKafkaProducer) -> None:
     try:
-        await asyncio.wait_for(producer.stop(), _STOP_SECONDS)
+        async with asyncio.timeout(_STOP_SECONDS):
+            await producer.stop()
     except Exception as error:  # noqa: BLE001 # stop() may hang or fail while the broker is away (aiokafka #1101)
         log.debug("relay.producer_dropped", error=repr(error))
 
 
 async def _wait_at_most(event: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return
+    # Not by wait_for, which before Python 3.12 may lose a cancellation.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -73,6 +73,7 @@ class World:
     trust: Trust = field(default_factory=Trust)
 
     def __post_init__(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
         self.signers, self.trust = make_trust(self.installation)
 
     def clock(self) -> datetime:

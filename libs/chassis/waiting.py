@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import structlog
 
 from chassis.database import Database
-from chassis.definition import Wait
+from chassis.definition import Due, Wait
 from chassis.processor import Processor
 
 _LONGEST_SECONDS = 30.0
@@ -45,21 +46,30 @@ class Clerk:
                 failures += 1
                 log.warning("wait.retry", wait=self.wait.name, error=repr(error))
                 seconds = min(_LONGEST_SECONDS, 0.2 * 2**failures)
-            try:
-                await asyncio.wait_for(self.woken.wait(), seconds)
-            except TimeoutError:
-                continue
+            # Not by wait_for, which before Python 3.12 may lose a cancellation.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self.woken.wait()
 
     def handle_due(self) -> float:
-        """Handle every wait that is over; the seconds until the next may be."""
+        """Handle every wait that is over; the seconds until the next may be.
+
+        Raises the first error, once all were tried.
+        """
         with self.database.read() as session:
             due = self.wait.due(session, self.clock())
-        for one in due:
-            told = self.processor.step(one.origin, lambda step, one=one: self.wait.handle(one, step))  # type: ignore[misc]  # a default binds the loop's value
-            if not told:
-                raise SilentWait(f"{self.wait.name} told nothing for {one.origin.id}")
+        errors = [error for one in due if (error := self._handle(one))]
+        if errors:
+            raise errors[0]
         with self.database.read() as session:
             next_at = self.wait.next_at(session)
         if next_at is None:
             return _LONGEST_SECONDS
         return min(_LONGEST_SECONDS, max(0.0, (next_at - self.clock()).total_seconds()))
+
+    def _handle(self, due: Due) -> Exception | None:
+        try:
+            told = self.processor.step(due.origin, lambda step: self.wait.handle(due, step))
+        except Exception as error:  # noqa: BLE001 # whatever went wrong, no other wait must wait for it
+            return error
+        return None if told else SilentWait(f"{self.wait.name} told nothing for {due.origin.id}")

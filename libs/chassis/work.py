@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,10 +134,19 @@ class Worker:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        failures = 0
         try:
             while True:
                 self.woken.clear()
-                if not await self._start_one():
+                try:
+                    started = await self._start_one()
+                    failures = 0
+                except Exception as error:  # noqa: BLE001 # the store is in trouble; the work is pending still
+                    failures += 1
+                    log.warning("work.claim", work=self.work.name, error=repr(error), failures=failures)
+                    await asyncio.sleep(min(30.0, 0.2 * 2**failures))
+                    continue
+                if not started:
                     await self._wait()
         finally:
             for task in self._running:
@@ -162,10 +172,10 @@ class Worker:
         self.woken.set()
 
     async def _wait(self) -> None:
-        try:
-            await asyncio.wait_for(self.woken.wait(), self.lease_seconds / 3)
-        except TimeoutError:
-            return
+        # Not by wait_for, which before Python 3.12 may lose a cancellation.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.lease_seconds / 3):
+                await self.woken.wait()
 
     def _claim(self) -> tuple[Task, Lease] | None:
         with self.database.read() as session:
@@ -179,7 +189,8 @@ class Worker:
                 self.processor.step_within(
                     session, task.origin, lambda step: begin(task, lease.attempt, step), attempt=lease.attempt
                 )
-        self.processor.committed()
+        if claimed:  # else this worker would wake itself, again and again, while another has the task
+            self.processor.committed()
         return claimed
 
     async def _work_off(self, task: Task, lease: Lease) -> None:

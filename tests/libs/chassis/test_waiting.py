@@ -1,5 +1,6 @@
 """Waits: each is over at its time, handled once, and kept by nobody else's trouble."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -118,3 +119,18 @@ def test_a_wait_that_goes_wrong_keeps_no_other_waiting(actor: Actor, world: Worl
     toy.on_alarm = a.answer_alarm
     actor.wait()
     assert answered(actor) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_stop_is_not_lost_on_who_is_woken_at_the_same_moment(actor: Actor, turns: int) -> None:
+    """On Python 3.11 `asyncio.wait_for` loses it, at one of these turns of the loop."""
+    one = clerk(actor)
+    running = asyncio.create_task(one.run())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    one.woken.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    running.cancel()
+    done, _ = await asyncio.wait({running}, timeout=5)
+    assert done

@@ -188,10 +188,9 @@ def test_trouble_with_the_objects_is_waited_out_within_the_same_attempt(actor: A
     assert endings(actor) == [("done", "came back")]
 
 
-def test_a_child_that_dies_again_and_again_ends_its_work(actor: Actor, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def at_once(_seconds: float) -> None:
-        return
-
+def test_a_child_that_dies_again_and_again_ends_its_work(
+    actor: Actor, toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     toy.run = raises(ChildDied("it was killed"))
     actor.hear(a.order())
     monkeypatch.setattr("chassis.work.MOST_ATTEMPTS", 1)  # so that nobody waits between attempts
@@ -205,8 +204,7 @@ def test_the_beginning_is_told_with_the_lease_and_each_attempt_by_its_own_name(a
 
     toy.begin = begin
     actor.hear(a.order())
-    assert worker(actor, toy, lease_seconds=0)._claim()
-    assert actor.database  # the first worker died here
+    assert worker(actor, toy, lease_seconds=0)._claim()  # and then it died
     actor.definition = toy.definition()
     actor.work()
     assert [row.text for row in rows_of(actor, Note)] == ["attempt 1", "attempt 2"]
@@ -356,3 +354,19 @@ async def test_a_worker_whose_lease_is_gone_stops_working(actor: Actor, toy: Toy
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert endings(actor) == []
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_stop_is_not_lost_on_a_worker_that_is_woken_at_the_same_moment(
+    actor: Actor, toy: Toy, turns: int
+) -> None:
+    one = worker(actor, toy)
+    running = asyncio.create_task(one.run())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    one.woken.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    running.cancel()
+    done, _ = await asyncio.wait({running}, timeout=5)
+    assert done

@@ -33,7 +33,6 @@ from cairn.events.values.objects import (
 )
 from cairn.events.values.scalars import (
     LARGEST_INTEGER,
-    Cell,
     Count,
     Digest,
     Handle,

@@ -50,8 +50,6 @@ Scalar = (
     | Annotated[str, Field(max_length=1000)]
     | None
 )
-Cell = Scalar
-"""One value of one row: what a column may hold in a prediction or a label."""
 Parameters = Annotated[dict[str, JsonValue], Field(max_length=100), AfterValidator(_finite)]
 
 

@@ -1,0 +1,197 @@
+"""Children: they work apart from their parent, within limits, and none is ever left behind."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cairn.children import ChildDied, ChildFailed, Children, Limits
+
+WORK = "tests.libs.chassis.childwork"
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def children() -> Children:
+    return Children(("cairn.events.values",))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there and works: one that only waits to be counted is not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def gone(*pids: int) -> bool:
+    """Whether these processes end, soon."""
+    for _ in range(500):
+        if not any(map(is_alive, pids)):
+            return True
+        await asyncio.sleep(0.01)
+    return False
+
+
+async def test_a_child_gives_back_what_its_work_returns(children: Children) -> None:
+    result = await children.run(f"{WORK}:double", {"number": 21})
+    assert result["answer"] == 42
+    assert result["pid"] != os.getpid()
+    assert await gone(result["pid"])
+
+
+async def test_every_message_on_the_way_is_heard_in_order_before_the_result(children: Children) -> None:
+    heard: list[tuple[str, int]] = []
+    await children.run(f"{WORK}:tell_on_the_way", {"count": 1000}, lambda kind, said: heard.append((kind, said["number"])))
+    assert heard == [("step", number) for number in range(1000)]
+
+
+async def test_several_children_work_at_the_same_time(children: Children) -> None:
+    results = await asyncio.gather(*(children.run(f"{WORK}:double", {"number": n}) for n in range(4)))
+    assert [one["answer"] for one in results] == [0, 2, 4, 6]
+    assert len({one["pid"] for one in results}) == 4
+
+
+async def test_a_child_finds_loaded_what_was_preloaded(children: Children) -> None:
+    names = ["cairn.events.values", "sklearn"]
+    assert (await children.run(f"{WORK}:loaded", {"names": names}))["loaded"] == ["cairn.events.values"]
+
+
+@pytest.mark.parametrize(
+    ("named", "code", "text"), [(True, "unreadable", "this file is torn"), (False, "error", "'age'")]
+)
+async def test_an_error_of_the_work_comes_back_with_its_code(
+    children: Children, named: bool, code: str, text: str
+) -> None:
+    with pytest.raises(ChildFailed) as caught:
+        await children.run(f"{WORK}:fail", {"named": named})
+    assert (caught.value.code, str(caught.value)) == (code, text)
+
+
+async def test_work_that_does_not_exist_is_an_error_of_the_work(children: Children) -> None:
+    with pytest.raises(ChildFailed, match="nowhere"):
+        await children.run(f"{WORK}:nowhere", {})
+
+
+async def test_an_error_of_who_listens_ends_the_child(children: Children) -> None:
+    pids: list[int] = []
+
+    def complain(_kind: str, said: dict[str, Any]) -> None:
+        pids.extend(said.values())
+        raise ValueError("I do not want to hear it")
+
+    with pytest.raises(ValueError, match="do not want"):
+        await children.run(f"{WORK}:burn", {}, complain)
+    assert await gone(*pids)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+async def test_a_child_that_is_killed_is_missed_at_once(children: Children, number: signal.Signals) -> None:
+    with pytest.raises(ChildDied, match="killed or ran into a limit"):
+        await children.run(f"{WORK}:die", {"signal": int(number)})
+
+
+async def test_a_child_gets_no_more_memory_than_it_may_have(children: Children) -> None:
+    limits = Limits(memory_bytes=512 * 1024**2)
+    assert await children.run(f"{WORK}:take_memory", {"bytes": 1024}, limits=limits) == {"length": 1024}
+    with pytest.raises((ChildFailed, ChildDied)):
+        await children.run(f"{WORK}:take_memory", {"bytes": 1024**3}, limits=limits)
+
+
+async def test_a_child_writes_no_larger_file_than_it_may(children: Children, tmp_path: Path) -> None:
+    with pytest.raises((ChildFailed, ChildDied)):
+        spec = {"path": str(tmp_path / "large"), "bytes": 2 * 1024**2}
+        await children.run(f"{WORK}:write_file", spec, limits=Limits(file_bytes=1024**2))
+    assert (tmp_path / "large").stat().st_size <= 1024**2
+
+
+async def test_a_run_that_is_cancelled_leaves_no_process(children: Children) -> None:
+    started: asyncio.Future[dict[str, int]] = asyncio.get_running_loop().create_future()
+    running = asyncio.create_task(children.run(f"{WORK}:burn", {}, lambda _kind, pids: started.set_result(pids)))
+    pids = await asyncio.wait_for(started, 30)
+    assert all(map(is_alive, pids.values()))
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await gone(*pids.values())
+
+
+async def test_a_run_that_is_cancelled_while_it_starts_leaves_no_process_either(
+    children: Children, tmp_path: Path
+) -> None:
+    before = descendants()
+    for number in range(8):
+        spec = {"started": str(tmp_path / str(number))}
+        running = asyncio.create_task(children.run(f"{WORK}:sleep_long", spec))
+        for _ in range(number):
+            await asyncio.sleep(0.001)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(running, 20)
+    assert await gone(*(descendants() - before))
+
+
+def descendants() -> set[int]:
+    """All processes below this one."""
+    parents: dict[int, int] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+    found = {os.getpid()}
+    while new := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= new
+    return found
+
+
+async def test_a_parent_that_is_killed_leaves_no_orphan() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-m", WORK], stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    try:
+        assert parent.stdout
+        child = int(parent.stdout.readline())
+        assert is_alive(child)
+    finally:
+        parent.kill()
+        parent.wait()
+        assert parent.stdout
+        parent.stdout.close()
+    assert await gone(child)
+
+
+async def test_a_child_that_stays_answers_until_it_is_closed(children: Children) -> None:
+    child = children.open(f"{WORK}:answer", {"prefix": b"heard "})
+    assert child.receive() == b"ready"
+    assert [child.ask(message) for message in (b"one", b"two")] == [b"heard one", b"heard two"]
+    pid = child.pid
+    child.close()
+    assert await gone(pid)
+
+
+async def test_a_child_that_stays_and_dies_is_missed_by_who_asks(children: Children) -> None:
+    child = children.open(f"{WORK}:answer", {"prefix": b""})
+    assert child.receive() == b"ready"
+    with pytest.raises(ChildDied):
+        child.ask(b"die")
+    with pytest.raises(ChildDied):
+        child.ask(b"are you there?")
+    child.close()
+
+
+async def test_a_child_that_stays_can_be_killed_while_somebody_waits_for_it(children: Children) -> None:
+    child = children.open(f"{WORK}:answer", {"prefix": b""})
+    assert child.receive() == b"ready"
+    waiting = asyncio.create_task(asyncio.to_thread(child.receive))
+    await asyncio.sleep(0)
+    child.kill()
+    with pytest.raises(ChildDied):
+        await asyncio.wait_for(waiting, 20)
+    child.close()
