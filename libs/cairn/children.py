@@ -203,7 +203,7 @@ def _load(function: str) -> Callable[..., Any]:
 
 def _let_go_of_fork_server() -> None:
     """Close what keeps the fork server running: it ends when nobody has this open, and shall end with the service."""
-    server = forkserver._forkserver  # type: ignore[attr-defined]  # noqa: SLF001 # there is no public way to it
+    server: Any = forkserver._forkserver  # noqa: SLF001 # there is no public way to it
     if server._forkserver_alive_fd is not None:  # noqa: SLF001 # as above
         os.close(server._forkserver_alive_fd)  # noqa: SLF001 # as above
         server._forkserver_alive_fd = None  # noqa: SLF001 # as above

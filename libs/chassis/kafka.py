@@ -78,6 +78,7 @@ class Log:
             enable_auto_commit=False,
             auto_offset_reset="none",
             max_partition_fetch_bytes=_FETCH_BYTES,
+            fetch_max_wait_ms=10,  # all that is asked for is there: who waits for more only holds up the next question
         )
         try:
             await asyncio.wait_for(consumer.start(), 15)

@@ -6,12 +6,15 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 
+from cairn.events.codec import EventTooLarge
 from chassis import ledger
 from chassis.database import Database
 from chassis.kafka import Partition, partition_of
 from chassis.upsert import upsert
 
 MOST_ROWS = 500
+MOST_DECISION_BYTES = 960 * 1024
+"""All that one step tells goes out in one record batch, and Kafka takes a mebibyte."""
 _told = ledger.TOLD.c
 _KNOWN = select(_told.event_id, _told.type, _told.topic, _told.key, _told.value).where(
     or_(_told.event_id == bindparam("of_event"), _told.cause == bindparam("of_cause"))
@@ -21,12 +24,13 @@ _LAST_SEQUENCE = select(ledger.SEQUENCE.c.last).where(
 )
 _LAST_POSITION = select(func.coalesce(func.max(_told.position), 0))
 _ADD = insert(ledger.TOLD)
-_WAITING = (
+_ALL_WAITING = (
     select(_told.position, _told.topic, _told.key, _told.headers, _told.value, _told.decision)
     .where(_told.offset.is_(None))
     .order_by(_told.position)
-    .limit(bindparam("most"))
 )
+_WAITING = _ALL_WAITING.limit(bindparam("most"))
+_WAITING_OF_DECISION = _ALL_WAITING.where(_told.decision == bindparam("one"))
 _CONFIRM = (
     update(ledger.TOLD)
     .where(_told.position == bindparam("row"))
@@ -71,6 +75,13 @@ def add_told(connection: Connection, rows: list[dict[str, Any]]) -> None:
     connection.execute(_ADD, rows)
 
 
+def refuse_too_large(rows: Iterable[dict[str, Any]]) -> None:
+    """Raise EventTooLarge for a decision that no record batch holds: it would wait here for ever."""
+    size = sum(len(row["key"]) + len(row["headers"]) + len(row["value"]) for row in rows)
+    if size > MOST_DECISION_BYTES:
+        raise EventTooLarge(f"one decision tells {size} bytes; at most {MOST_DECISION_BYTES} go out together")
+
+
 def save_sequences(connection: Connection, last: dict[tuple[str, str], int]) -> None:
     """Store the last sequence numbers."""
     rows = [{"topic": topic, "subject": subject, "last": number} for (topic, subject), number in last.items()]
@@ -81,9 +92,10 @@ def load_waiting(database: Database, limit: int = MOST_ROWS) -> list[Waiting]:
     """The oldest rows that Kafka has not confirmed, in order; a decision is never cut in two."""
     with database.read() as session:
         rows: Sequence[Any] = session.connection().execute(_WAITING, {"most": limit + 1}).all()
-    if len(rows) > limit:
-        cut = rows[-1].decision
-        rows = [row for row in rows if row.decision != cut] or rows
+        if len(rows) > limit:
+            cut = rows[-1].decision
+            rows = [row for row in rows if row.decision != cut]
+            rows = rows or session.connection().execute(_WAITING_OF_DECISION, {"one": cut}).all()
     return [Waiting(row.position, row.topic, row.key, _sendable(row.headers), row.value, row.decision) for row in rows]
 
 

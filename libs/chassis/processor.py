@@ -226,6 +226,7 @@ class Processor:
             {**told.row, "position": before + n, "decision": before + 1}
             for n, told in enumerate(transaction.told, start=1)
         ]
+        outbox.refuse_too_large(rows)
         outbox.add_told(connection, rows)
         last = {(str(told.row["topic"]), told.subject): told.sequence for told in transaction.told}
         outbox.save_sequences(connection, last)

@@ -77,6 +77,7 @@ class Rebuild:
                 f"the group has no committed offset for {', '.join(never[:5])}: it is not known how far "
                 f"{self.definition.name} had come. A service that never ran needs no rebuild"
             )
+        await self._refuse_torn_log(heard)
         self.database.drop_tables()
         self.database.create_tables()
         self._mark(unfinished=True)
@@ -85,6 +86,17 @@ class Rebuild:
         for appender in self.definition.appenders:
             await self._append(appender.name, appender.topics, appender.append)
         self._mark(unfinished=False)
+
+    async def _refuse_torn_log(self, heard: list[Partition]) -> None:
+        own = partitions_of(topic.name for topic in topics_owned_by(self.definition.name))
+        appended = partitions_of(topic for appender in self.definition.appenders for topic in appender.topics)
+        beginnings = await self.log.beginnings({*own, *heard, *appended})
+        torn = [f"{topic}/{partition} begins at {n}" for (topic, partition), n in sorted(beginnings.items()) if n]
+        if torn:
+            raise RebuildError(
+                f"records were deleted from the log: {', '.join(torn[:5])}. Restore them from an archive first: what "
+                "is made from the rest would be another store"
+            )
 
     def _mark(self, *, unfinished: bool) -> None:
         with self.database.begin() as session:

@@ -4,7 +4,7 @@ from cairn.events.hearing import HEARD
 from chassis import Definition, ServiceSettings
 from monitor.api import make_routes
 from monitor.handlers import handlers
-from monitor.projections import projections
+from monitor.projections import make_projections
 from monitor.store import MonitorTable
 from monitor.work import ASSEMBLE
 
@@ -16,7 +16,7 @@ def build(_settings: ServiceSettings) -> Definition:
         hears=HEARD["monitor"],
         tables=MonitorTable,
         handlers=handlers,
-        projections=projections,
+        projections=make_projections(),
         works=(ASSEMBLE,),
         routes=make_routes,
     )

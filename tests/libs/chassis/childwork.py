@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from cairn.children import ChildFailed, Children, Limits
+from cairn.children import Children
 
 Send = Callable[[str, dict[str, Any]], None]
 
@@ -57,12 +57,6 @@ def burn(spec: dict[str, Any], send: Send) -> dict[str, Any]:
         time.sleep(0.01)
 
 
-def sleep_long(spec: dict[str, Any], send: Send) -> dict[str, Any]:
-    Path(spec["started"]).write_text(str(os.getpid()))
-    time.sleep(600)
-    return {}
-
-
 def loaded(spec: dict[str, Any], send: Send) -> dict[str, Any]:
     return {"loaded": [name for name in spec["names"] if name in sys.modules]}
 
@@ -76,22 +70,18 @@ def answer(spec: dict[str, Any], connection: Connection) -> None:
         connection.send_bytes(spec["prefix"] + message)
 
 
-async def work_for_ever() -> None:
-    """What the helper process of the orphan's test does: print the ids of its processes, and wait to be killed."""
-
-    def show(_kind: str, pids: dict[str, Any]) -> None:
-        print(pids["mine"], flush=True)
-
-    await Children(()).run("tests.libs.chassis.childwork:tell_pid_and_sleep", {}, show)
-
-
-def tell_pid_and_sleep(spec: dict[str, Any], send: Send) -> dict[str, Any]:
-    send("pids", {"mine": os.getpid()})
+def sleep_long(spec: dict[str, Any], send: Send) -> dict[str, Any]:
+    send("pid", {"mine": os.getpid()})
     time.sleep(600)
     return {}
 
 
-__all__ = ["ChildFailed", "Children", "Limits"]
+async def wait_for_a_child() -> None:
+    """What a parent does that can be killed: it prints the id of its child, and waits for it."""
+    await Children(()).run(
+        "tests.libs.chassis.childwork:sleep_long", {}, lambda _kind, said: print(said["mine"], flush=True)
+    )
+
 
 if __name__ == "__main__":
-    asyncio.run(work_for_ever())
+    asyncio.run(wait_for_a_child())

@@ -47,7 +47,9 @@ async def test_a_child_gives_back_what_its_work_returns(children: Children) -> N
 
 async def test_every_message_on_the_way_is_heard_in_order_before_the_result(children: Children) -> None:
     heard: list[tuple[str, int]] = []
-    await children.run(f"{WORK}:tell_on_the_way", {"count": 1000}, lambda kind, said: heard.append((kind, said["number"])))
+    await children.run(
+        f"{WORK}:tell_on_the_way", {"count": 1000}, lambda kind, said: heard.append((kind, *said.values()))
+    )
     assert heard == [("step", number) for number in range(1000)]
 
 
@@ -104,10 +106,10 @@ async def test_a_child_gets_no_more_memory_than_it_may_have(children: Children) 
 
 
 async def test_a_child_writes_no_larger_file_than_it_may(children: Children, tmp_path: Path) -> None:
+    path, limits = tmp_path / "large", Limits(file_bytes=1024**2)
     with pytest.raises((ChildFailed, ChildDied)):
-        spec = {"path": str(tmp_path / "large"), "bytes": 2 * 1024**2}
-        await children.run(f"{WORK}:write_file", spec, limits=Limits(file_bytes=1024**2))
-    assert (tmp_path / "large").stat().st_size <= 1024**2
+        await children.run(f"{WORK}:write_file", {"path": str(path), "bytes": 2 * 1024**2}, limits=limits)
+    assert path.stat().st_size <= 1024**2
 
 
 async def test_a_run_that_is_cancelled_leaves_no_process(children: Children) -> None:
@@ -122,12 +124,11 @@ async def test_a_run_that_is_cancelled_leaves_no_process(children: Children) -> 
 
 
 async def test_a_run_that_is_cancelled_while_it_starts_leaves_no_process_either(
-    children: Children, tmp_path: Path
+    children: Children,
 ) -> None:
     before = descendants()
     for number in range(8):
-        spec = {"started": str(tmp_path / str(number))}
-        running = asyncio.create_task(children.run(f"{WORK}:sleep_long", spec))
+        running = asyncio.create_task(children.run(f"{WORK}:sleep_long", {}))
         for _ in range(number):
             await asyncio.sleep(0.001)
         running.cancel()

@@ -7,11 +7,10 @@ import pytest
 from tests.libs.chassis import toy as a
 from tests.libs.chassis.looking import ledger_rows, rows_of, told, told_ids
 from tests.libs.chassis.memory import rebuild
-from tests.libs.chassis.toy import Advice, Note, Toy
+from tests.libs.chassis.toy import Advice, Note, Toy, tells
 
 from cairn.events import AnomalyDetected, LabelsObserved, OutcomesObserved, PolicyAdopted, RequestRefused
 from cairn.events.codec import Heard, check
-from cairn.events.event import Event
 from cairn.events.identity import told_id
 from cairn.events.policy import Policy
 from cairn.events.values import EventRef
@@ -21,21 +20,6 @@ from chassis.testing import Actor, World
 from chassis.transaction import NotOwner, TwoDecisions
 
 LABELS = "labels"
-
-
-def tells(*events: Event) -> "Teller":
-    return Teller(events)
-
-
-class Teller:
-    """A handler that tells these events and remembers how they were named."""
-
-    def __init__(self, events: tuple[Event, ...]) -> None:
-        self.events = events
-        self.refs: list[EventRef] = []
-
-    def __call__(self, _event: object, tx: Transaction) -> None:
-        self.refs = [tx.tell(event) for event in self.events]
 
 
 def test_the_same_cause_gives_the_same_id_in_every_store(world: World, toy: Toy, database_url: str) -> None:

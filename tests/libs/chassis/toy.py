@@ -24,6 +24,7 @@ from cairn.events import (
     TrainingRequested,
 )
 from cairn.events.codec import parse_instant
+from cairn.events.event import Event
 from cairn.events.labels import Label, Outcome
 from cairn.events.values import Check, DatasetRef, EventRef, ModelRef, format_instant
 from chassis import Definition, Due, Handlers, Origin, Projections, Rows, Table, Task, Transaction, Wait, Work
@@ -271,6 +272,22 @@ def _open_alarms(session: Session) -> list[Alarm]:
 
 async def _answer(_task: Task, _job: Job) -> str:
     return "42"
+
+
+class Teller:
+    """A handler that tells these events and remembers how they were named."""
+
+    def __init__(self, events: tuple[Event, ...]) -> None:
+        self.events = events
+        self.refs: list[EventRef] = []
+
+    def __call__(self, _event: object, tx: Transaction) -> None:
+        self.refs = [tx.tell(event) for event in self.events]
+
+
+def tells(*events: Event) -> Teller:
+    """A handler that tells these events, whatever it hears."""
+    return Teller(events)
 
 
 @dataclass

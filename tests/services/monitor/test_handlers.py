@@ -1,152 +1,481 @@
-"""What the monitor tells when it hears something."""
+"""What the monitor tells in answer to what it hears."""
 
-import itertools
+import csv
+import io
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import permutations
+from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.loop.refold import refold
-from tests.services.monitor.samples import DRIFTED, QUIET, declared, keep_profile, labels, registered, served
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+from tests.services.monitor.samples import (
+    MODEL,
+    START,
+    declared,
+    digest_of,
+    digest_replayed,
+    keep_profile,
+    label,
+    labelled,
+    labels,
+    project,
+    quiet,
+    registered,
+    replicas_apart,
+    row,
+    served,
+    shifted,
+    successor,
+    traffic,
+)
 
 from cairn.events import (
     DatasetAssembled,
     DriftDetected,
-    PredictionsServed,
+    Event,
+    LabelsObserved,
+    OutcomesObserved,
+    RecordParked,
+    RecordRedriven,
+    RedriveRequested,
     RetrainingAdvised,
     WindowClosed,
 )
-from cairn.events.codec import Outgoing
+from cairn.events.codec import Outgoing, Record
+from cairn.events.labels import Outcome
+from cairn.events.values import ObjectRef
 from chassis import ServiceSettings
-from chassis.digest import combine, digest_tables
 from chassis.testing import Actor, World
+from monitor.api import make_routes
 from monitor.app import build
+from monitor.store import Served
+
+IMPORTS = """
+import sys, monitor.app
+print([name for name in ("numpy", "pandas", "pyarrow", "scipy", "sklearn", "skops") if name in sys.modules])
+"""
+
+
+def new_monitor(directory: Path) -> Actor:
+    directory.mkdir(exist_ok=True)
+    return World(directory).add(build(ServiceSettings.model_construct()))
 
 
 @pytest.fixture
-def monitor(tmp_path) -> Actor:
-    world = World(tmp_path)
-    actor = world.add(build(ServiceSettings.model_construct()))
-    actor.hear(declared(), registered())
-    return actor
+def monitor(tmp_path: Path) -> Actor:
+    return new_monitor(tmp_path / "world")
 
 
-def traffic(monitor: Actor, first: int, values: tuple[float, ...], times: int, **changes) -> list:
-    """So many records of four rows."""
-    profile = keep_profile(monitor.world.objects)
-    events = [served(profile, first + 4 * n, values, **changes) for n in range(times)]
-    return list(itertools.chain.from_iterable(monitor.hear(event) for event in events))
+@pytest.fixture
+def profile(monitor: Actor) -> ObjectRef:
+    return keep_profile(monitor.world.objects)
 
 
-def test_a_window_closes_with_the_records_that_it_counted(monitor):
-    (closed,) = traffic(monitor, 1, QUIET, 10)
-    assert isinstance(closed, WindowClosed)
-    assert closed.row_count == 40
-    assert sum(one.last_offset - one.first_offset + 1 for one in closed.inputs) == 10
-    assert {one.column: sum(one.cells) for one in closed.counts} == {"income": 40, "score": 40}
+@pytest.fixture
+def watching(monitor: Actor, profile: ObjectRef) -> Actor:
+    monitor.hear(declared(), registered(profile))
+    return monitor
 
 
-def test_quiet_traffic_raises_no_drift(monitor):
-    assert not [one for one in traffic(monitor, 1, QUIET, 30) if isinstance(one, DriftDetected)]
-
-
-def test_a_drifted_window_tells_drift_with_it(monitor):
-    told = traffic(monitor, 1, QUIET, 10) + traffic(monitor, 41, DRIFTED, 10)
-    (drift,) = (one for one in told if isinstance(one, DriftDetected))
-    assert (drift.window, drift.columns) == (2, ("income",))
-
-
-def test_a_window_waits_for_its_declaration(tmp_path):
-    world = World(tmp_path)
-    late = world.add(build(ServiceSettings.model_construct()))
-    assert traffic(late, 1, QUIET, 10) == []
-    assert late.hear(registered()) == []
-    (closed,) = late.hear(declared())
-    assert isinstance(closed, WindowClosed)
-
-
-def test_versions_are_counted_apart(monitor):
-    monitor.hear(registered(version=2))
-    told = traffic(monitor, 1, QUIET, 5) + traffic(monitor, 21, QUIET, 5, version=2)
-    assert told == []
-
-
-def finished(monitor: Actor) -> list:
-    monitor.work()
+def ended(monitor: Actor, *classes: type[Event]) -> list[Any]:
+    """What was told of these types, all work done."""
+    while monitor.work():
+        pass
     monitor.relay()
-    return monitor.world.told(DatasetAssembled, RetrainingAdvised)
+    return monitor.world.told(*classes)
 
 
-def test_exactly_the_declared_rows_become_a_dataset_in_the_order_served(monitor):
-    traffic(monitor, 1, QUIET, 10)
-    traffic(monitor, 41, DRIFTED, 10)
-    monitor.hear(labels(range(1, 70)))
-    assembled, advised = finished(monitor)
-    assert (assembled.row_count, advised.dataset) == (10, assembled.dataset)
-    content = monitor.world.objects.read_bytes(assembled.files[0], 10_000).decode().splitlines()
-    assert content == ["income,defaulted", *(f"{35.0 + (n - 41) % 4},{n % 2}" for n in range(41, 51))]
+def windows(monitor: Actor) -> list[WindowClosed]:
+    return ended(monitor, WindowClosed)
 
 
-def test_labels_first_or_predictions_first_give_the_same_dataset(tmp_path):
+def same_bytes(monitor: Actor, record: Record) -> Outgoing:
+    headers = tuple((name, value or b"") for name, value in record.headers)
+    return Outgoing(monitor.world.installation.topic(record.topic), record.key or b"", headers, record.value or b"")
+
+
+def bytes_of(monitor: Actor, assembled: DatasetAssembled) -> bytes:
+    (file,) = assembled.files
+    return monitor.world.objects.read_bytes(file, file.bytes)
+
+
+def rows_of(monitor: Actor, assembled: DatasetAssembled) -> list[list[str]]:
+    """The data rows."""
+    return list(csv.reader(io.StringIO(bytes_of(monitor, assembled).decode(), newline="")))[1:]
+
+
+def drifting(monitor: Actor, profile: ObjectRef, last: int = 60) -> None:
+    """A quiet window, then rows that drifted."""
+    monitor.hear(*traffic(profile, 1, 20), *traffic(profile, 21, last, shifted))
+
+
+def as_text(numbers: Sequence[int]) -> list[list[str]]:
+    """The rows of these numbers as they are written."""
+    return [[repr(shifted(n)[0]), shifted(n)[1], str(label(n).value)] for n in numbers]
+
+
+def test_a_full_window_is_closed_with_what_it_counted(watching: Actor, profile: ObjectRef) -> None:
+    assert watching.hear(*traffic(profile, 1, 19, size=1)) == []
+    (closed,) = watching.hear(*traffic(profile, 20, 20))
+    assert isinstance(closed, WindowClosed)
+    assert (closed.window, closed.row_count, closed.profile) == (1, 20, profile)
+    assert {one.column: one.cells for one in closed.counts} == {
+        "x": (5, 5, 5, 5, 0),
+        "colour": (11, 9, 0, 0),
+        "score": (10, 10, 0),
+    }
+    assert closed.period.start_at == START + timedelta(seconds=1)
+    assert closed.period.end_at == START + timedelta(seconds=20, microseconds=1)
+
+
+def test_a_window_like_the_reference_is_no_drift(watching: Actor, profile: ObjectRef) -> None:
+    watching.hear(*traffic(profile, 1, 40))
+    assert len(windows(watching)) == 2
+    assert ended(watching, DriftDetected) == []
+
+
+def test_a_drifted_window_tells_both_at_once(watching: Actor, profile: ObjectRef) -> None:
+    closed, drift = watching.hear(*traffic(profile, 1, 20, shifted))
+    assert isinstance(closed, WindowClosed)
+    assert isinstance(drift, DriftDetected)
+    assert (drift.window, drift.columns) == (1, ("x",))
+    assert [one.column for one in closed.drift if one.drifted] == ["x"]
+    assert [ref.type for ref in drift.evidence] == ["cairn.window.closed.v1"]
+
+
+def test_a_window_holds_what_came_after_the_one_before(watching: Actor, profile: ObjectRef) -> None:
+    watching.hear(*traffic(profile, 1, 20), *traffic(profile, 21, 40, shifted), *traffic(profile, 41, 60))
+    counted = [closed.counts[0].cells for closed in windows(watching)]
+    assert counted == [(5, 5, 5, 5, 0), (0, 0, 0, 20, 0), (5, 5, 5, 5, 0)]
+    assert [drift.window for drift in ended(watching, DriftDetected)] == [2]
+
+
+def test_a_window_names_the_records_that_it_counted(watching: Actor, profile: ObjectRef) -> None:
+    one, other = replicas_apart(2)
+    watching.hear(*traffic(profile, 1, 15, replica=one), *traffic(profile, 16, 20, replica=other))
+    watching.hear(*traffic(profile, 21, 40, replica=one))
+    first, second = windows(watching)
+    assert [(part.first_offset, part.last_offset) for part in first.inputs] == [(0, 2), (0, 0)]
+    assert [(part.first_offset, part.last_offset) for part in second.inputs] == [(3, 6)]
+
+
+def test_a_record_is_never_divided(watching: Actor, profile: ObjectRef) -> None:
+    watching.hear(*traffic(profile, 1, 105, size=35))
+    assert [closed.row_count for closed in windows(watching)] == [35, 35, 35]
+
+
+def test_each_version_has_windows_of_its_own(watching: Actor, profile: ObjectRef) -> None:
+    watching.hear(registered(profile, version=2))
+    rows = [row(n, quiet(n), version=1 + n % 2) for n in range(1, 41)]
+    watching.hear(served(profile, rows))
+    assert [(closed.model.version, closed.window, closed.row_count) for closed in windows(watching)] == [
+        (1, 1, 20),
+        (2, 1, 20),
+    ]
+
+
+def test_the_arms_of_a_version_count_together(watching: Actor, profile: ObjectRef) -> None:
+    rows = [row(n, quiet(n), arm=("champion", "challenger")[n % 2]) for n in range(1, 21)]
+    watching.hear(served(profile, rows))
+    assert [closed.row_count for closed in windows(watching)] == [20]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_what_comes_last_closes_the_window(monitor: Actor, profile: ObjectRef, order: tuple[int, ...]) -> None:
+    events = [declared(), registered(profile), served(profile, [row(n, shifted(n)) for n in range(1, 21)])]
+    answers = [monitor.hear(events[place]) for place in order]
+    assert [[type(one) for one in told] for told in answers] == [[], [], [WindowClosed, DriftDetected]]
+
+
+def test_a_version_is_watched_as_it_was_declared_when_it_was_made(watching: Actor, profile: ObjectRef) -> None:
+    watching.hear(declared(2, monitoring={"window_rows": 5}), *traffic(profile, 1, 19, size=1))
+    assert windows(watching) == []
+
+
+def test_the_same_record_twice_counts_once(watching: Actor, profile: ObjectRef) -> None:
+    events = [watching.world.publish(one) for one in traffic(profile, 1, 15)]
+    again = [watching.world.append(same_bytes(watching, one)) for one in events]
+    outcome = watching.take([*events, *again])
+    assert (outcome.applied, outcome.duplicates, outcome.told) == (3, 3, 0)
+    watching.offsets[again[0].topic, again[0].partition] = again[-1].offset + 1
+    watching.hear(*traffic(profile, 16, 20))
+    assert [closed.row_count for closed in windows(watching)] == [20]
+
+
+def test_a_column_that_was_not_served_counts_as_missing(watching: Actor, profile: ObjectRef) -> None:
+    rows = [row(n, (quiet(n)[0],)) for n in range(1, 21)]
+    watching.hear(served(profile, rows, columns=("x",)))
+    (closed,) = windows(watching)
+    assert closed.counts[1].cells == (0, 0, 0, 20)
+
+
+def test_events_without_rows_change_nothing(watching: Actor, profile: ObjectRef) -> None:
+    before = digest_of(watching)
+    assert watching.hear(served(profile, [], columns=(), rejected=3)) == []
+    assert digest_of(watching) == before
+
+
+def test_rows_of_a_version_that_the_event_does_not_name_are_parked(watching: Actor, profile: ObjectRef) -> None:
+    (told,) = watching.hear(served(profile, [row(1, quiet(1), version=2)], models=()))
+    assert isinstance(told, RecordParked)
+
+
+def test_a_drift_and_enough_labels_make_a_dataset_and_advice(watching: Actor, profile: ObjectRef) -> None:
+    drifting(watching, profile)
+    watching.hear(*labels(1, 60))
+    (assembled,), (advice,) = ended(watching, DatasetAssembled), ended(watching, RetrainingAdvised)
+    assert (assembled.dataset.name, assembled.row_count, assembled.format) == (f"served.{MODEL}", 30, "csv")
+    assert assembled.trigger == advice.trigger
+    assert assembled.trigger.type == "cairn.drift.detected.v1"
+    assert advice.dataset == assembled.dataset
+    assert [column.name for column in assembled.columns] == ["x", "colour", "y"]
+    assert assembled.columns[-1].type == "integer"
+
+
+def test_the_first_labelled_rows_from_the_drifted_window_on_are_taken(watching: Actor, profile: ObjectRef) -> None:
+    drifting(watching, profile, 80)
+    watching.hear(*labels(1, 80))
+    (assembled,) = ended(watching, DatasetAssembled)
+    assert rows_of(watching, assembled) == as_text(range(21, 51))
+    assert assembled.label_coverage_ratio == 1
+    assert [(part.first_offset, part.last_offset) for part in assembled.inputs] == [(4, 9)]
+
+
+def test_rows_are_taken_in_the_order_served_wherever_they_lay(watching: Actor, profile: ObjectRef) -> None:
+    one, other = replicas_apart(2)
+    numbers = range(1, 41)
+    late = [served(profile, [row(n, shifted(n))], one) for n in numbers if n % 2]
+    early = [served(profile, [row(n, shifted(n))], other) for n in numbers if n % 2 == 0]
+    watching.hear(*reversed(late), *reversed(early), *reversed(labels(1, 40)))
+    (assembled,) = ended(watching, DatasetAssembled)
+    assert rows_of(watching, assembled) == as_text(range(1, 31))
+    assert assembled.label_coverage_ratio == 1
+
+
+def test_a_dataset_is_plain_csv_without_ids_and_instants(watching: Actor, profile: ObjectRef) -> None:
+    drifting(watching, profile)
+    watching.hear(*labels(1, 60))
+    (assembled,) = ended(watching, DatasetAssembled)
+    lines = bytes_of(watching, assembled).split(b"\r\n")
+    assert lines[0] == b"x,colour,y"
+    assert lines[1] == f"{shifted(21)[0]!r},{shifted(21)[1]},{label(21).value}".encode()
+    assert len(lines) == 32
+    assert lines[-1] == b""
+
+
+def test_too_few_labels_make_no_dataset(watching: Actor, profile: ObjectRef) -> None:
+    drifting(watching, profile)
+    watching.hear(*labels(1, 49))
+    assert ended(watching, DatasetAssembled) == []
+    watching.hear(*labels(50, 50))
+    assert len(ended(watching, DatasetAssembled)) == 1
+
+
+def test_rows_without_labels_lower_the_coverage(watching: Actor, profile: ObjectRef) -> None:
+    drifting(watching, profile, 100)
+    watching.hear(*(labelled(label(n)) for n in range(21, 101) if n % 2))
+    (assembled,) = ended(watching, DatasetAssembled)
+    assert rows_of(watching, assembled) == as_text(range(21, 81, 2))
+    assert assembled.label_coverage_ratio == 30 / 59
+
+
+def stories(profile: ObjectRef) -> list[list[Event]]:
+    """The same facts in different orders: between topics any, within one as they were told."""
+    patient = declared(retraining={"rows": 30, "cooldown_seconds": 3600})
+    known: list[Event] = [patient, registered(profile, declaration=patient)]
+    rows: list[Event] = [*traffic(profile, 1, 20), *traffic(profile, 21, 70, shifted)]
+    truths: list[Event] = [*labels(1, 70)]
+    mixed = [one for pair in zip(rows, truths, strict=False) for one in pair] + rows[len(truths) :]
+    return [known + rows + truths, known + truths + rows, truths + known + rows, known + mixed]
+
+
+def test_labels_first_or_predictions_first_make_the_same_bytes(tmp_path: Path) -> None:
+    made = set()
+    for number in range(4):
+        monitor = new_monitor(tmp_path / str(number))
+        for event in stories(keep_profile(monitor.world.objects))[number]:
+            monitor.hear(event)
+            ended(monitor)
+        (assembled,) = ended(monitor, DatasetAssembled)
+        assert (assembled.row_count, len(ended(monitor, RetrainingAdvised))) == (30, 1)
+        made.add((bytes_of(monitor, assembled), assembled.dataset.version, assembled.label_coverage_ratio))
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [label(21, retracted=True, revision=1), label(21, revision=1).model_copy(update={"value": None})],
+    ids=["retracted", "unknown"],
+)
+def test_a_label_that_is_taken_back_does_not_count(watching: Actor, profile: ObjectRef, spoiled: Any) -> None:
+    drifting(watching, profile)
+    watching.hear(labelled(spoiled), *labels(1, 50))
+    assert ended(watching, DatasetAssembled) == []
+    watching.hear(*labels(51, 51))
+    (assembled,) = ended(watching, DatasetAssembled)
+    assert rows_of(watching, assembled) == as_text(range(22, 52))
+
+
+def test_the_highest_revision_wins_and_the_first_of_the_same(watching: Actor, profile: ObjectRef) -> None:
+    drifting(watching, profile)
+    watching.hear(labelled(label(21, 7, revision=2), label(22, 5)), labelled(label(21, 8, revision=1), label(22, 6)))
+    watching.hear(labelled(label(21, 9, revision=2)), *labels(23, 50))
+    (assembled,) = ended(watching, DatasetAssembled)
+    assert [cells[-1] for cells in rows_of(watching, assembled)[:2]] == ["7", "5"]
+
+
+def test_labels_of_another_column_do_not_count(watching: Actor, profile: ObjectRef) -> None:
+    drifting(watching, profile)
+    watching.hear(*(labelled(*one.items, target="z") for one in labels(1, 60)))
+    assert ended(watching, DatasetAssembled) == []
+
+
+def test_labels_by_entity_do_not_count_yet(watching: Actor, profile: ObjectRef) -> None:
+    item = {"entity": "e", "period": {"start_at": START, "end_at": START}, "value": 1, "observed_at": START}
+    told = LabelsObserved.model_validate({"model": MODEL, "target": "y", "items": [item]})
+    assert watching.hear(told) == []
+
+
+def test_rows_of_another_version_are_not_taken(watching: Actor, profile: ObjectRef) -> None:
+    watching.hear(registered(profile, version=2), *traffic(profile, 1, 20, shifted))
+    watching.hear(*traffic(profile, 21, 30, shifted, version=2), *traffic(profile, 31, 45, shifted))
+    watching.hear(*labels(1, 45))
+    (assembled,) = ended(watching, DatasetAssembled)
+    assert rows_of(watching, assembled) == as_text([*range(1, 21), *range(31, 41)])
+
+
+def test_rows_count_for_an_open_assembly_after_the_version_was_replaced(watching: Actor, profile: ObjectRef) -> None:
+    drifting(watching, profile)
+    watching.hear(registered(profile, version=2), *traffic(profile, 61, 90, version=2))
+    watching.hear(*labels(1, 60))
+    assert len(ended(watching, DatasetAssembled)) == 1
+
+
+def test_later_drift_starts_nothing_while_one_waits(watching: Actor, profile: ObjectRef) -> None:
+    drifting(watching, profile, 80)
+    assert len(ended(watching, DriftDetected)) == 3
+    watching.hear(*labels(1, 80))
+    (assembled,) = ended(watching, DatasetAssembled)
+    assert rows_of(watching, assembled) == as_text(range(21, 51))
+
+
+def test_drift_after_the_advice_starts_the_next(watching: Actor, profile: ObjectRef) -> None:
+    drifting(watching, profile, 80)
+    watching.hear(*labels(1, 80))
+    assert len(ended(watching, RetrainingAdvised)) == 1
+    watching.hear(*traffic(profile, 81, 130, shifted), *labels(81, 130))
+    _, second = ended(watching, DatasetAssembled)
+    assert rows_of(watching, second) == as_text(range(81, 111))
+    assert len({advice.trigger.id for advice in ended(watching, RetrainingAdvised)}) == 2
+
+
+def test_drift_within_the_cooldown_starts_nothing(monitor: Actor, profile: ObjectRef) -> None:
+    patient = declared(retraining={"rows": 30, "cooldown_seconds": 3600})
+    monitor.hear(patient, registered(profile, declaration=patient))
+    drifting(monitor, profile)
+    monitor.hear(*labels(1, 60))
+    (advice,) = ended(monitor, RetrainingAdvised)
+    monitor.hear(*traffic(profile, 61, 100, shifted), *labels(61, 100))
+    assert len(ended(monitor, RetrainingAdvised)) == 1
+    monitor.world.now = advice.cooldown_until_at
+    monitor.hear(*traffic(profile, 101, 140, shifted), *labels(101, 140))
+    assert len(ended(monitor, RetrainingAdvised)) == 2
+
+
+def test_a_dataset_that_cannot_be_made_ends_with_an_event(
+    watching: Actor, profile: ObjectRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_arguments: object) -> None:
+        raise RuntimeError("broken")
+
+    for method in ("put_file", "put_bytes"):
+        monkeypatch.setattr(type(watching.world.objects), method, broken)
+    drifting(watching, profile)
+    watching.hear(*labels(1, 60))
+    before = len(watching._rows())
+    watching.work()
+    assert len(watching._rows()) == before + 1
+    assert watching.work() == 0
+
+
+def test_one_id_in_two_partitions_gives_one_row_whatever_came_first(tmp_path: Path) -> None:
     digests = set()
-    for order in ("labels first", "predictions first"):
-        actor = World(tmp_path / order.replace(" ", "-")).add(build(ServiceSettings.model_construct()))
-        actor.hear(declared(), registered())
-        if order == "labels first":
-            actor.hear(labels(range(1, 41)))
-        traffic(actor, 1, DRIFTED, 10)
-        if order == "predictions first":
-            actor.hear(labels(range(1, 41)))
-        assembled, _ = finished(actor)
-        digests.add(assembled.dataset.digest)
+    for order in permutations(replicas_apart(2)):
+        monitor = new_monitor(tmp_path / order[0])
+        profile = keep_profile(monitor.world.objects)
+        for replica in order:
+            features = (float(replica == min(order)), "red")
+            monitor.hear(served(profile, [row(1, features)], replica), id=replica)
+        digests.add(digest_of(monitor))
     assert len(digests) == 1
 
 
-def test_too_few_labels_wait(monitor):
-    traffic(monitor, 1, DRIFTED, 10)
-    monitor.hear(labels(range(1, 10)))
-    assert finished(monitor) == []
+def test_a_rebuilt_store_waits_until_it_has_heard_again_what_it_told_of(watching: Actor, profile: ObjectRef) -> None:
+    one, other = replicas_apart(2)
+    for first in range(1, 61, 10):
+        watching.hear(*traffic(profile, first, first + 4, shifted, replica=one))
+        watching.hear(*traffic(profile, first + 5, first + 9, replica=other))
+    watching.hear(*traffic(profile, 61, 75, replica=other))
+    assert len(windows(watching)) == 3
+    fresh = successor(watching)
+    with fresh.database.begin() as session:
+        for (topic, _), records in sorted(watching.world.log.items()):
+            for record in records if topic == "monitoring" else ():
+                project(fresh, session, record, {"monitoring"})
+    order = [key for key in sorted(watching.world.log) if key[0] in fresh.definition.hears]
+    for key in sorted(order, key=lambda place: (place[0] != "registry", -place[1])):
+        outcome = fresh.take(watching.world.log[key])
+        assert (outcome.parked, outcome.told) == ([], 0)
+    assert digest_of(fresh) == digest_of(watching)
 
 
-def test_one_drift_leads_to_one_advice(monitor):
-    traffic(monitor, 1, DRIFTED, 10)
-    monitor.hear(labels(range(1, 41)))
-    assert len(finished(monitor)) == 2
-    monitor.hear(labels(range(1, 41), revision=1))
-    assert len(finished(monitor)) == 2
+def test_a_record_that_is_driven_again_belongs_to_no_later_window(watching: Actor, profile: ObjectRef) -> None:
+    file = watching.world.objects.get(profile)
+    aside = file.rename(file.with_suffix(".aside"))
+    (parked,) = watching.hear(*traffic(profile, 1, 5))
+    assert isinstance(parked, RecordParked)
+    aside.rename(file)
+    watching.hear(*traffic(profile, 6, 40))
+    request = {"service": "monitor", "topic": parked.topic, "partition": parked.partition, "offset": parked.offset}
+    (answer,) = watching.hear(RedriveRequested.model_validate({**request, "reason": "the profile is back"}))
+    assert isinstance(answer, RecordRedriven)
+    watching.hear(*traffic(profile, 41, 45))
+    first, second = windows(watching)
+    assert (first.row_count, second.row_count) == (20, 20)
+    assert [(one.inputs[0].first_offset, one.inputs[0].last_offset) for one in (first, second)] == [(1, 4), (5, 8)]
+    with watching.session() as session:
+        assert session.get(Served, (MODEL, "p00001", 1))
 
 
-def test_within_the_cooldown_no_second_advice_is_given(tmp_path):
-    actor = World(tmp_path).add(build(ServiceSettings.model_construct()))
-    actor.hear(declared(cooldown_seconds=3600), registered())
-    for first in (1, 41):
-        traffic(actor, first, DRIFTED, 10)
-        actor.hear(labels(range(first, first + 40)))
-        finished(actor)
-    assert len(actor.world.told(RetrainingAdvised)) == 1
+def test_any_order_between_partitions_rebuilds_the_same_rows(watching: Actor, profile: ObjectRef) -> None:
+    one, other = replicas_apart(2)
+    watching.hear(registered(profile, version=2), *traffic(profile, 1, 20, replica=one))
+    outcome = {"prediction_id": "p00001", "value": 2.5, "observed_at": START}
+    watching.hear(
+        *traffic(profile, 21, 50, shifted, replica=one),
+        *traffic(profile, 51, 90, shifted, replica=other, arm="challenger"),
+        *traffic(profile, 91, 99, shifted, replica=other, version=2),
+        *labels(1, 90),
+        labelled(label(5, 4, revision=3), label(6, retracted=True, revision=1)),
+        OutcomesObserved(model=MODEL, name="loss", unit="EUR", items=(Outcome.model_validate(outcome),)),
+    )
+    assert len(ended(watching, RetrainingAdvised)) == 1
+    assert {digest_replayed(watching, seed) for seed in range(8)} == {digest_of(watching)}
 
 
-def test_the_highest_revision_of_a_label_wins(monitor):
-    traffic(monitor, 1, DRIFTED, 10)
-    monitor.hear(labels(range(1, 41), revision=2, value=1), labels(range(1, 41), revision=1, value=0))
-    assembled, _ = finished(monitor)
-    content = monitor.world.objects.read_bytes(assembled.files[0], 10_000).decode()
-    assert {line.rpartition(",")[2] for line in content.splitlines()[1:]} == {"1"}
+def test_windows_can_be_listed(watching: Actor, profile: ObjectRef) -> None:
+    drifting(watching, profile)
+    client = TestClient(Starlette(routes=make_routes(watching.database)))
+    listed = client.get("/windows", params={"model": MODEL}).json()["windows"]
+    assert sorted(one["window"] for one in listed) == [1, 2, 3]
+    assert client.get("/windows", params={"model": "demo.other"}).json() == {"windows": []}
 
 
-def test_a_record_that_comes_twice_is_counted_once(monitor):
-    profile = keep_profile(monitor.world.objects)
-    records = [monitor.world.publish(served(profile, 1 + 4 * n, QUIET)) for n in range(9)]
-    again = [
-        monitor.world.append(Outgoing(monitor.world.installation.topic(one.topic), one.key, one.headers, one.value))
-        for one in records
-    ]
-    outcome = monitor.take([*records, *again])
-    assert (outcome.applied, outcome.duplicates, outcome.told) == (9, 9, 0)
-
-
-def test_the_order_between_topics_does_not_matter(monitor, tmp_path):
-    traffic(monitor, 1, QUIET, 10, replica="serving-1")
-    traffic(monitor, 41, DRIFTED, 10, replica="serving-2")
-    monitor.hear(labels(range(1, 81)))
-    finished(monitor)
-    wanted = combine(digest_tables(monitor.database, monitor.definition.tables.metadata))
-    assert [refold(monitor.world, monitor, tmp_path, seed) for seed in range(5)] == [wanted] * 5
-    assert monitor.world.told(PredictionsServed)
+def test_the_service_process_loads_nothing_heavy() -> None:
+    found = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

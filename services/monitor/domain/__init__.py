@@ -1,0 +1,31 @@
+"""What the monitor decides: what a window holds, whether it drifted, what is retrained on."""
+
+from monitor.domain.assembling import (
+    Assembly,
+    Taken,
+    advise,
+    as_table,
+    describe_target,
+    starts_assembly,
+    tell_assembled,
+    tell_unassembled,
+    wins,
+)
+from monitor.domain.windows import (
+    Baseline,
+    Cells,
+    OpenWindow,
+    Profile,
+    Tally,
+    Watched,
+    add,
+    after,
+    close_window,
+    count_rows,
+    find_drift,
+    is_full,
+    judge_columns,
+    open_window,
+    parse_profile,
+    subtract,
+)

@@ -1,0 +1,143 @@
+"""Which drift leads to a dataset, what observations count, and how the dataset looks."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any, Literal
+
+from cairn.events.declaration import Declaration
+from cairn.events.identity import dataset_digest
+from cairn.events.monitoring import AnomalyDetected, DatasetAssembled, RetrainingAdvised
+from cairn.events.registry import ModelRegistered
+from cairn.events.values import Check, Column, DatasetRef, EventRef, LogRange, ObjectRef
+from monitor.domain.windows import PREDICTIONS
+
+_LONGEST = 2000
+"""Characters of a text in an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A served row that has a label; both as JSON."""
+
+    partition: int
+    offset: int
+    features: str
+    """An object, by the columns' names."""
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """Rows that become a dataset because of a drift."""
+
+    registered: ModelRegistered
+    declaration: Declaration
+    window: int
+    drift: EventRef
+    rows: tuple[Taken, ...]
+    """In the order served."""
+    served: int
+    """Rows served from the drifted window on to the last one taken, with and without labels."""
+
+
+def starts_assembly(detected_at: datetime, *, one_is_open: bool, cooldown_until: datetime | None) -> bool:
+    """Whether a drift leads to a dataset: not while one for an earlier drift is open, nor within the cooldown."""
+    return not one_is_open and (cooldown_until is None or detected_at >= cooldown_until)
+
+
+def wins(revision: int, partition: int, known_revision: int, known_partition: int) -> bool:
+    """Whether an observation replaces the known one: the highest revision wins, of the same revision the first.
+
+    What is first can be known within one partition only; of two partitions the lower one counts as first.
+    """
+    return (revision, -partition) > (known_revision, -known_partition)
+
+
+def as_table(assembly: Assembly) -> Iterator[list[str]]:
+    """The dataset as text: a header, then the rows. Neither an id nor an instant is in it."""
+    inputs, target = assembly.registered.io_schema.inputs, describe_target(assembly)
+    yield [*(column.name for column in inputs), target.name]
+    for row in assembly.rows:
+        features = json.loads(row.features)
+        label = _write(json.loads(row.label), target.type)
+        yield [*(_write(features.get(column.name), column.type) for column in inputs), label]
+
+
+def _write(value: Any, kind: str) -> str:
+    """A cell that reads back as the same value, and is the same text however JSON wrote the number."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return value
+    if kind == "integer" and value == int(value):
+        return str(int(value))
+    return repr(float(value)) if kind == "number" else str(value)
+
+
+def describe_target(assembly: Assembly) -> Column:
+    """The column that was predicted, by what its labels are."""
+    kinds = {type(json.loads(row.label)) for row in assembly.rows}
+    kind: Literal["boolean", "integer", "number", "string"] = "string"
+    if kinds == {bool}:
+        kind = "boolean"
+    elif kinds == {int}:
+        kind = "integer"
+    elif kinds <= {int, float}:
+        kind = "number"
+    return Column(name=assembly.declaration.target, type=kind)
+
+
+def tell_assembled(assembly: Assembly, file: ObjectRef) -> DatasetAssembled:
+    """The dataset, once its file is kept."""
+    model = assembly.registered.model
+    return DatasetAssembled(
+        model=model.name,
+        dataset=DatasetRef(
+            name=f"served.{model.name}",
+            version=f"{model.version}-w{assembly.window}",
+            digest=dataset_digest([file.digest]),
+        ),
+        files=(file,),
+        format="csv",
+        columns=(*assembly.registered.io_schema.inputs, describe_target(assembly)),
+        row_count=len(assembly.rows),
+        inputs=tuple(_inputs(assembly.rows)),
+        label_coverage_ratio=len(assembly.rows) / assembly.served,
+        trigger=assembly.drift,
+    )
+
+
+def _inputs(rows: Iterable[Taken]) -> Iterator[LogRange]:
+    """For each partition the run of records in which the rows lay."""
+    places = sorted((row.partition, row.offset) for row in rows)
+    for partition, run in groupby(places, key=lambda place: place[0]):
+        offsets = [offset for _, offset in run]
+        yield LogRange(topic=PREDICTIONS, partition=partition, first_offset=offsets[0], last_offset=offsets[-1])
+
+
+def advise(assembly: Assembly, assembled: DatasetAssembled, told: EventRef, now: datetime) -> RetrainingAdvised:
+    """The advice to retrain on the dataset."""
+    return RetrainingAdvised(
+        model=assembled.model,
+        trigger=assembly.drift,
+        dataset=assembled.dataset,
+        evidence=(assembly.drift, told),
+        cooldown_until_at=now + timedelta(seconds=assembly.declaration.retraining.cooldown_seconds),
+    )
+
+
+def tell_unassembled(assembly: Assembly, code: str, text: str) -> AnomalyDetected:
+    """That there will be no dataset for this drift; the next one may lead to one."""
+    check = Check(
+        name="assembly",
+        asked=f"{len(assembly.rows)} served rows with labels become a dataset",
+        measured=f"{code}: {text}"[:_LONGEST],
+        passed=False,
+    )
+    model = assembly.registered.model
+    return AnomalyDetected(model=model, window=assembly.window, checks=(check,), evidence=(assembly.drift,))

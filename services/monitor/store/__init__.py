@@ -1,0 +1,17 @@
+"""What the monitor remembers."""
+
+from monitor.store.queries import Store, parse_cells, parse_ends
+from monitor.store.tables import (
+    Closed,
+    ClosedWindow,
+    Counted,
+    Declared,
+    Drifted,
+    Labelled,
+    MonitorTable,
+    Observed,
+    Outcome,
+    Reference,
+    Served,
+    Version,
+)

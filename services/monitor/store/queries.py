@@ -1,0 +1,169 @@
+"""What is asked of the monitor's tables. Queries never change anything."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, and_, bindparam, func, literal, or_, true
+from sqlmodel import Session, col, select
+
+from cairn.events import ModelDeclared, ModelRegistered
+from cairn.events.declaration import Declaration
+from cairn.events.values import LogRange
+from chassis import Origin
+from monitor.domain import Assembly, Baseline, Cells, Taken, Tally, Watched, add, parse_profile
+from monitor.store.tables import Closed, ClosedWindow, Counted, Declared, Drifted, Labelled, Reference, Served, Version
+
+_COUNTED_ROWS = (
+    select(func.coalesce(func.sum(Counted.rows), 0))
+    .where(Counted.model == Version.model, Counted.version == Version.version, Counted.profile == Version.profile)
+    .correlate(Version)
+    .scalar_subquery()
+)
+_FULL = (
+    select(Version.version)
+    .join(Declared, and_(col(Declared.model) == Version.model, col(Declared.revision) == Version.revision))
+    .join(Closed, and_(col(Closed.model) == Version.model, col(Closed.version) == Version.version), isouter=True)
+    .where(
+        Version.model == bindparam("of_model"),
+        _COUNTED_ROWS - func.coalesce(Closed.rows, 0) >= Declared.window_rows,
+    )
+    .order_by(col(Version.version))
+)
+"""Made once: it is asked after every event."""
+
+
+class Store:
+    """Reads within one transaction."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def full_versions(self, model: str) -> Sequence[int]:
+        """The versions of a model whose open window holds all its rows."""
+        return self._session.execute(_FULL, {"of_model": model}).scalars().all()
+
+    def watched(self, model: str, version: int) -> Watched | None:
+        """A version with what it is watched by; None while that is not known whole."""
+        made, row = self._made(model, version), self._session.get(Version, (model, version))
+        reference = self._session.get(Reference, row.profile) if row else None
+        return Watched(*made, parse_profile(reference.content)) if made and reference else None
+
+    def _made(self, model: str, version: int) -> tuple[ModelRegistered, Declaration] | None:
+        """A version, and the declaration that it was made to."""
+        row = self._session.get(Version, (model, version))
+        declared = self._session.get(Declared, (model, row.revision)) if row else None
+        if row is None or declared is None:
+            return None
+        declaration = ModelDeclared.model_validate_json(declared.facts).declaration
+        return ModelRegistered.model_validate_json(row.facts), declaration
+
+    def tallies(self, registered: ModelRegistered) -> list[Tally]:
+        """What was counted of a version on its own profile's grid, all arms together."""
+        query = select(Counted).where(
+            Counted.model == registered.model.name,
+            Counted.version == registered.model.version,
+            Counted.profile == registered.profile.digest,
+        )
+        found: dict[int, Tally] = {}
+        for row in self._session.exec(query):
+            tally = Tally(row.partition, row.first_offset, row.last_offset, row.rows, parse_cells(row.cells))
+            found[row.partition] = _together(found[row.partition], tally) if row.partition in found else tally
+        return [found[partition] for partition in sorted(found)]
+
+    def baseline(self, model: str, version: int) -> Baseline:
+        """What the closed windows of a version hold together."""
+        row = self._session.get(Closed, (model, version))
+        return Baseline(row.window, row.rows, parse_cells(row.cells), parse_ends(row.ends)) if row else Baseline()
+
+    def served_span(self, registered: ModelRegistered, inputs: Sequence[LogRange]) -> tuple[datetime, datetime]:
+        """When the first and the last row of a version in some records were served."""
+        lay = [
+            and_(col(Served.partition) == one.partition, col(Served.offset).between(one.first_offset, one.last_offset))
+            for one in inputs
+        ]
+        query = select(func.min(Served.served_at), func.max(Served.served_at)).where(
+            Served.model == registered.model.name, Served.version == registered.model.version, or_(*lay)
+        )
+        first, last = self._session.exec(query).one()
+        return datetime.fromisoformat(first), datetime.fromisoformat(last)
+
+    def open_drifts(self) -> Sequence[Drifted]:
+        """The drifts that wait for their dataset."""
+        order = (col(Drifted.model), col(Drifted.version), col(Drifted.window))
+        return self._session.exec(select(Drifted).where(Drifted.state == "open").order_by(*order)).all()
+
+    def assembly(self, drift: Drifted) -> Assembly | None:
+        """The rows that become a dataset: the first ones served from the drifted window on that have labels.
+
+        None while there are too few.
+        """
+        made = self._made(drift.model, drift.version)
+        window = self._session.get(ClosedWindow, (drift.model, drift.version, drift.window))
+        if made is None or window is None:
+            return None
+        registered, declaration = made
+        wanted = declaration.retraining.rows
+        since = _served_since(drift, parse_ends(window.before))
+        labelled = and_(*_labelled_as(declaration.target))
+        enough = select(literal(1)).select_from(Served).join(Labelled, labelled).where(since).limit(wanted).subquery()
+        if self._session.exec(select(func.count()).select_from(enough)).one() < wanted:
+            return None
+        rows = self._session.exec(
+            select(Served, Labelled.value)
+            .join(Labelled, labelled)
+            .where(since)
+            .order_by(col(Served.served_at), col(Served.prediction_id))
+            .limit(wanted)
+        ).all()
+        return Assembly(
+            registered=registered,
+            declaration=declaration,
+            window=drift.window,
+            drift=Origin.parse(drift.origin).ref,
+            rows=tuple(Taken(row.partition, row.offset, row.features, str(label)) for row, label in rows),
+            served=self._count_to(rows[-1][0], since),
+        )
+
+    def _count_to(self, last: Served, since: ColumnElement[bool]) -> int:
+        """How many rows were served up to this one."""
+        same = and_(col(Served.served_at) == last.served_at, col(Served.prediction_id) <= last.prediction_id)
+        query = select(func.count()).select_from(Served).where(since, or_(col(Served.served_at) < last.served_at, same))
+        return self._session.exec(query).one()
+
+
+def _together(one: Tally, other: Tally) -> Tally:
+    """Two arms in the same partition."""
+    return Tally(
+        partition=one.partition,
+        first_offset=min(one.first_offset, other.first_offset),
+        last_offset=max(one.last_offset, other.last_offset),
+        rows=one.rows + other.rows,
+        cells=add(one.cells, other.cells),
+    )
+
+
+def _served_since(drift: Drifted, before: Mapping[int, int]) -> ColumnElement[bool]:
+    """The drifted version's rows in records that no window before the drifted one had counted."""
+    begun = [and_(col(Served.partition) == partition, col(Served.offset) > end) for partition, end in before.items()]
+    fresh = or_(col(Served.partition).not_in(before), *begun) if begun else true()
+    return and_(col(Served.model) == drift.model, col(Served.version) == drift.version, fresh)
+
+
+def _labelled_as(target: str) -> tuple[ColumnElement[bool], ...]:
+    return (
+        col(Labelled.model) == Served.model,
+        col(Labelled.name) == target,
+        col(Labelled.prediction_id) == Served.prediction_id,
+        col(Labelled.value).is_not(None),
+    )
+
+
+def parse_cells(text: str) -> Cells:
+    """Counts, from a column."""
+    return tuple(map(tuple, json.loads(text)))
+
+
+def parse_ends(text: str) -> dict[int, int]:
+    """The last record of each partition, from a column."""
+    return {int(partition): offset for partition, offset in json.loads(text).items()}

@@ -1,0 +1,321 @@
+"""On a real Kafka: a store can be lost and made anew from the log, and none that is behind the log goes on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from tests.libs.chassis import toy as a
+from tests.libs.chassis.live import Live
+from tests.libs.chassis.looking import digest_of, everything, ledger_rows, positions_of, rows_of, told, told_ids
+from tests.libs.chassis.toy import Figure, Note
+
+from cairn.events import OutcomesObserved, RedriveRequested
+from cairn.events.codec import Outgoing
+from chassis import Transaction
+from chassis.database import StoreError
+from chassis.kafka import Log, Partition
+from chassis.ledger import LEASE, PARKED, TOLD
+from chassis.outbox import load_waiting
+from chassis.rebuild import RebuildError
+from chassis.standing import MustRebuild
+
+
+@pytest.fixture
+async def live(kafka: str, tmp_path: Path) -> AsyncIterator[Live]:
+    async with Live.begin(kafka, tmp_path) as begun:
+        yield begun
+
+
+@pytest.fixture
+async def live_on_each(kafka: str, tmp_path: Path, database_url: str) -> AsyncIterator[Live]:
+    async with Live.begin(kafka, tmp_path, database_url) as begun:
+        yield begun
+
+
+def fails(event: OutcomesObserved, _tx: Transaction) -> None:
+    if event.name == "bad":
+        raise ValueError("nobody can read this")
+
+
+def redrive(where: Partition, offset: int = 0) -> RedriveRequested:
+    return RedriveRequested(service=a.NAME, topic=where[0], partition=where[1], offset=offset)
+
+
+async def delete_before(live: Live, where: Partition, offset: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=live.servers)
+    await admin.start()
+    try:
+        partition = TopicPartition(live.world.installation.topic(where[0]), where[1])
+        await admin.delete_records({partition: RecordsToDelete(before_offset=offset)})
+    finally:
+        await admin.close()
+
+
+def durable(live: Live) -> dict[str, object]:
+    """All of a store but what only its own life knows: which heard record an answer was an answer to."""
+    found = everything(live.actor)
+    for row in found["chassis_told"]:
+        for name in ("heard_topic", "heard_partition", "heard_offset"):
+            del row[name]
+    return found
+
+
+async def live_a_while(live: Live) -> None:
+    await live.hear(a.labels("a"), a.labels("b", value=0.25), a.figure("loss", 3.0, "a"), a.order("a"), a.alarm("b"))
+    await live.work()
+    await live.hear(a.order("a"), a.labels("a", value="ja"))
+    live.world.now += a.PATIENCE
+    live.actor.wait()
+    await live.hear(a.order("b"), a.order("b"))
+
+
+async def test_a_store_made_anew_holds_what_the_old_one_held(live_on_each: Live) -> None:
+    live = live_on_each
+    await live_a_while(live)
+    await live.settle()
+    before, digest, positions = durable(live), digest_of(live.actor), positions_of(live.actor)
+    live.lose_store()
+    await live.rebuild()
+    assert digest_of(live.actor) == digest
+    assert {one: n for one, n in positions_of(live.actor).items() if n} == positions
+    after = durable(live)
+    del before["chassis_position"], after["chassis_position"]
+    assert after == before
+
+
+async def test_a_store_made_anew_goes_on_where_the_old_one_stood(live: Live) -> None:
+    await live_a_while(live)
+    await live.settle()
+    sequence = int(told(live.actor)[-1].envelope.sequence)
+    live.lose_store()
+    await live.rebuild()
+    await live.check()
+    assert (await live.take_new()).applied == 0
+    assert load_waiting(live.actor.database) == []
+
+    await live.work()  # the order that was taken and had not ended
+    await live.hear(a.labels("a"))
+    assert [message.envelope.type.split(".")[1] for message in told(live.actor)[-2:]] == ["performance", "anomaly"]
+    numbers = [int(m.envelope.sequence) for m in told(live.actor) if m.envelope.subject == "model/a"]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert sequence in range(1, 20)
+    await live.settle()
+    await live.check()
+
+
+async def test_a_rebuild_tells_nothing_and_does_nothing(live: Live) -> None:
+    await live_a_while(live)
+    await live.settle()
+    before = len(await live.lying_on(a.OWN, f"operations.{a.NAME}"))
+    live.toy.on_labels = live.toy.on_order = live.toy.on_alarm = fails  # type: ignore[assignment]  # nobody may call them
+    await live.rebuild()
+    assert len(await live.lying_on(a.OWN, f"operations.{a.NAME}")) == before
+    assert load_waiting(live.actor.database) == []
+    assert ledger_rows(live.actor, LEASE) == []
+
+
+async def test_what_was_parked_stays_parked_though_it_could_be_handled_now(live: Live) -> None:
+    live.toy.on_figure = fails
+    outcome = await live.hear(a.figure("bad"), a.figure("good"))
+    assert len(outcome.parked) == 1
+    await live.settle()
+    before = ledger_rows(live.actor, PARKED)
+    live.toy.on_figure = a.ignore
+    await live.rebuild()
+    assert [row.name for row in rows_of(live.actor, Figure)] == ["good"]
+    assert ledger_rows(live.actor, PARKED) == before
+
+
+async def test_what_was_driven_again_is_applied_where_it_was_driven(live: Live) -> None:
+    live.toy.on_figure = fails
+    where = (await live.publish(a.figure("bad", 1.0)))[0]
+    await live.take_new()
+    live.toy.on_figure = a.ignore
+    await live.hear(a.figure("bad", 2.0), redrive(where), a.figure("after", 3.0))
+    assert [(row.name, row.value) for row in rows_of(live.actor, Figure)] == [("after", 3.0), ("bad", 1.0)]
+    await live.settle()
+    before = durable(live)
+    await live.rebuild()
+    assert [(row.name, row.value) for row in rows_of(live.actor, Figure)] == [("after", 3.0), ("bad", 1.0)]
+    after = durable(live)
+    assert (after["domain"], after["chassis_parked"]) == (before["domain"], before["chassis_parked"])
+
+
+async def test_what_came_after_a_record_was_driven_again_is_applied_after_it(live: Live) -> None:
+    live.toy.on_figure = fails
+    where = (await live.publish(a.figure("bad", 1.0)))[0]
+    await live.take_new()
+    live.toy.on_figure = a.ignore
+    await live.hear(redrive(where), a.figure("bad", 2.0))
+    await live.settle()
+    await live.rebuild()
+    assert [row.value for row in rows_of(live.actor, Figure)] == [2.0]
+
+
+async def test_without_a_committed_offset_nothing_is_rebuilt_and_nothing_is_lost(live: Live) -> None:
+    await live.hear(a.labels())
+    await live.settle()
+    before = everything(live.actor)
+    async with Log.open(live.servers, live.world.installation, "a group that never committed") as log:
+        with pytest.raises(RebuildError, match=r"no committed offset for labels/0, .*A service that never ran"):
+            await live.rebuild(log=log)
+    assert everything(live.actor) == before
+
+
+async def test_a_rebuild_that_was_not_finished_refuses_to_start_until_one_is(live: Live) -> None:
+    def pull_the_plug(what: str, done: int, total: int) -> None:
+        if what == "heard topics":
+            raise KeyboardInterrupt
+
+    await live.hear(a.labels())
+    await live.settle()
+    with pytest.raises(KeyboardInterrupt):
+        await live.rebuild(pull_the_plug)
+    with pytest.raises(MustRebuild, match=r"was not finished. Stop all replicas .*python -P -m monitor rebuild"):
+        await live.check()
+    await live.rebuild()
+    await live.check()
+
+
+async def test_what_was_handled_and_never_told_is_handled_again_under_the_same_names(live: Live) -> None:
+    """The store is lost between the commit of its transaction and the relay."""
+    await live.hear(a.labels("a"))
+    await live.settle()
+    await live.hear(a.labels("a"), a.order("b"))
+    await live.commit()
+    before = told_ids(live.actor)
+    assert len(before) == 3
+
+    live.lose_store()
+    await live.rebuild()
+    assert told_ids(live.actor) == before[:1]
+    await live.check()
+    await live.take_new()
+    assert sorted(told_ids(live.actor)) == sorted(before)
+    assert [row.number for row in rows_of(live.actor, Note)] == [1, 2]
+
+
+async def test_what_was_told_and_not_confirmed_is_told_once_all_the_same(live: Live) -> None:
+    """The relay dies after it sent, before it stored that; it sends again; then the store is lost."""
+    await live.hear(a.labels("a"), a.labels("a"))
+    (row, *_) = load_waiting(live.actor.database)
+    await live.send(Outgoing(live.world.installation.topic(row.topic), row.key, row.headers, row.value))
+    await live.settle()
+    before, digest = told_ids(live.actor), digest_of(live.actor)
+    assert len(await live.lying_on(a.OWN)) == 3
+    await live.rebuild()
+    assert (told_ids(live.actor), digest_of(live.actor)) == (before, digest)
+    await live.check()
+
+
+async def test_a_start_confirms_what_kafka_has_though_nobody_stored_it(live: Live) -> None:
+    await live.hear(a.labels("a"), a.labels("b"))
+    (row, other) = load_waiting(live.actor.database)
+    await live.send(Outgoing(live.world.installation.topic(row.topic), row.key, row.headers, row.value))
+    await live.check()
+    assert [left.position for left in load_waiting(live.actor.database)] == [other.position]
+
+
+async def test_a_store_put_back_from_an_older_copy_is_refused_until_it_is_rebuilt(live: Live) -> None:
+    await live.hear(a.labels())
+    await live.settle()
+    copy = live.copy_store("older.db")
+    await live.hear(a.labels())
+    await live.settle()
+    digest = digest_of(live.actor)
+    live.put_back_store(copy)
+    assert len(rows_of(live.actor, Note)) == 1
+    with pytest.raises(MustRebuild, match=r"its store does not know: the store was lost, or is an old copy"):
+        await live.check()
+    await live.rebuild()
+    await live.check()
+    assert digest_of(live.actor) == digest
+
+
+async def test_an_older_copy_that_knows_all_it_told_is_refused_for_what_it_heard(live: Live) -> None:
+    await live.hear(a.figure())
+    await live.settle()
+    copy = live.copy_store("older.db")
+    await live.hear(a.figure("gain"))
+    await live.settle()
+    live.put_back_store(copy)
+    with pytest.raises(MustRebuild, match=r"its group has passed 2 in labels/0, the store only 1"):
+        await live.check()
+
+
+@pytest.mark.parametrize("event", [a.labels(), a.figure()], ids=["that told something", "that told nothing"])
+async def test_a_lost_store_of_a_service_is_refused(live: Live, event: OutcomesObserved) -> None:
+    await live.hear(event)
+    await live.settle()
+    await live.check()
+    live.lose_store()
+    with pytest.raises(MustRebuild, match=r"python -P -m monitor rebuild"):
+        await live.check()
+
+
+async def test_a_service_that_never_ran_may_start(live: Live) -> None:
+    await live.publish(a.labels())
+    await live.check()
+
+
+async def test_what_was_deleted_from_the_log_before_it_was_heard_is_not_passed_over(live: Live) -> None:
+    (where, *_) = await live.publish(a.figure(), a.figure(), a.figure())
+    await delete_before(live, where, 2)
+    with pytest.raises(StoreError, match=r"labels/0 begins at 2, monitor took it only to 0: .*nothing is skipped"):
+        await live.check()
+
+
+async def test_what_was_deleted_after_it_was_heard_stops_no_start_but_a_rebuild(live: Live) -> None:
+    (where, *_) = await live.publish(a.figure(), a.figure(), a.figure())
+    await live.take_new()
+    await live.settle()
+    await delete_before(live, where, 2)
+    await live.check()
+    before = everything(live.actor)
+    with pytest.raises(RebuildError, match=r"labels/0 begins at 2"):
+        await live.rebuild()
+    assert everything(live.actor) == before
+
+
+async def test_what_was_deleted_from_its_own_topic_stops_a_rebuild_too(live: Live) -> None:
+    await live.hear(a.labels(), a.labels())
+    await live.settle()
+    await delete_before(live, (a.OWN, told(live.actor)[0].record.partition), 1)
+    with pytest.raises(RebuildError, match=r"monitoring/\d begins at 1"):
+        await live.rebuild()
+
+
+async def test_what_a_stranger_wrote_on_the_service_s_own_topic_is_no_memory(live: Live) -> None:
+    await live.hear(a.labels("a"))
+    await live.settle()
+    digest = digest_of(live.actor)
+    topic = live.world.installation.topic(a.OWN)
+    forged = live.written(a.labels("a"), owner="upstream", topic="labels")
+    await live.send(Outgoing(topic, forged.key, forged.headers, forged.value))
+    await live.send(Outgoing(topic, b"model/a", (), b"noise"))
+    await live.check()
+    await live.rebuild()
+    assert digest_of(live.actor) == digest
+
+
+async def test_several_relays_at_once_keep_the_order_of_what_was_told(live: Live) -> None:
+    await live.hear(*[a.labels("a")] * 5, a.labels("b"), a.order("a"))
+    await asyncio.gather(*(live.new_relay().publish_waiting() for _ in range(3)))
+    assert load_waiting(live.actor.database) == []
+    seen: dict[Partition, list[bytes]] = {}
+    for record in await live.lying_on(a.OWN):
+        seen.setdefault((record.topic, record.partition), []).append(record.value or b"")
+    for where, values in seen.items():
+        wanted = [message.data for message in told(live.actor) if message.record.partition == where[1]]
+        assert list(dict.fromkeys(values)) == wanted
+
+
+async def test_what_kafka_confirms_is_stored_with_its_place(live: Live) -> None:
+    await live.hear(a.labels("a"), a.labels("a"), a.labels("b"))
+    await live.relay()
+    stored = {(row["topic"], row["partition"], row["offset"]): row["value"] for row in ledger_rows(live.actor, TOLD)}
+    assert {(one.topic, one.partition, one.offset): one.value for one in await live.lying_on(a.OWN)} == stored
+    assert len(stored) == 3
