@@ -26,7 +26,7 @@ demo: setup ## show the whole loop on a real dataset (KEEP=--keep leaves it runn
 
 .PHONY: test
 test: setup ## run every test
-	$(RUN)/python -m pytest -q $(ARGS)
+	$(RUN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
 
 .PHONY: check
 check: setup ## lint, types, import rules, schemas, compose file

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
+from cairn.broker import stopped
 from cairn.events.catalogue import TOPICS
 from cairn.events.codec import Record
 from cairn.events.identity import Installation
@@ -83,12 +84,12 @@ class Log:
         try:
             await asyncio.wait_for(consumer.start(), 15)
         except (KafkaError, OSError, TimeoutError) as error:
-            await consumer.stop()
+            await stopped(consumer.stop())
             raise KafkaUnreachable(f"Kafka at {bootstrap_servers} does not answer: {error}") from None
         try:
             yield cls(consumer, installation)
         finally:
-            await consumer.stop()
+            await stopped(consumer.stop())
 
     def _kafka(self, partition: Partition) -> TopicPartition:
         return TopicPartition(self._installation.topic(partition[0]), partition[1])

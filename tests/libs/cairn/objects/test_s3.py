@@ -69,7 +69,7 @@ def test_a_wrong_secret_is_refused_and_named(bucket: Place, bucket_settings: S3S
 
 def test_a_bucket_that_is_not_there_is_not_a_missing_object(bucket_settings: S3Settings, tmp_path: Path) -> None:
     store = open_store("s3://never-made", s3=bucket_settings, cache=tmp_path)
-    with pytest.raises(StoreUnreachable, match="has no bucket 'never-made': create it"):
+    with pytest.raises(StoreUnreachable, match="has no bucket 'never-made': make it with `cairn prepare`"):
         store.put_bytes(HELLO, "text/plain")
     with pytest.raises(StoreUnreachable, match=r"never-made|NoSuchBucket"):
         store.get(ref_to(f"s3://never-made/{KEY_OF_HELLO}", HELLO))
