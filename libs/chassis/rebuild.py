@@ -77,25 +77,31 @@ class Rebuild:
                 f"the group has no committed offset for {', '.join(never[:5])}: it is not known how far "
                 f"{self.definition.name} had come. A service that never ran needs no rebuild"
             )
-        await self._refuse_torn_log(heard)
+        offsets = {one: offset or 0 for one, offset in committed.items()}
+        await self._refuse_torn_log(offsets)
         self.database.drop_tables()
         self.database.create_tables()
         self._mark(unfinished=True)
         await self._read_own()
-        await self._read_heard({one: offset or 0 for one, offset in committed.items()})
+        await self._read_heard(offsets)
         for appender in self.definition.appenders:
             await self._append(appender.name, appender.topics, appender.append)
         self._mark(unfinished=False)
 
-    async def _refuse_torn_log(self, heard: list[Partition]) -> None:
+    async def _refuse_torn_log(self, offsets: dict[Partition, int]) -> None:
         own = partitions_of(topic.name for topic in topics_owned_by(self.definition.name))
         appended = partitions_of(topic for appender in self.definition.appenders for topic in appender.topics)
-        beginnings = await self.log.beginnings({*own, *heard, *appended})
+        beginnings, ends = await self.log.beginnings({*own, *offsets, *appended}), await self.log.ends(offsets)
         torn = [f"{topic}/{partition} begins at {n}" for (topic, partition), n in sorted(beginnings.items()) if n]
+        torn += [
+            f"{topic}/{partition} ends at {ends[topic, partition]}, its group had come to {offset}"
+            for (topic, partition), offset in offsets.items()
+            if ends[topic, partition] < offset
+        ]
         if torn:
             raise RebuildError(
-                f"records were deleted from the log: {', '.join(torn[:5])}. Restore them from an archive first: what "
-                "is made from the rest would be another store"
+                f"the log has lost records: {', '.join(torn[:5])}. Restore them from an archive first: what is made "
+                "from the rest would be another store"
             )
 
     def _mark(self, *, unfinished: bool) -> None:

@@ -6,7 +6,7 @@ from cairn.events.catalogue import topics_owned_by
 from cairn.events.codec import Heard, Malformed, check, read
 from chassis import ledger
 from chassis.database import Database, StoreError
-from chassis.kafka import Log, partitions_of
+from chassis.kafka import Log, Partition, partitions_of
 from chassis.outbox import confirm, confirmed_ends, position_of
 from chassis.positions import load_positions
 from chassis.processor import Processor, module_of
@@ -38,10 +38,13 @@ async def check_standing(
 
 async def _check_own_topics(database: Database, processor: Processor, log: Log, service: str) -> None:
     partitions = partitions_of(topic.name for topic in topics_owned_by(service))
-    ends = await log.ends(partitions)
+    beginnings, ends = await log.beginnings(partitions), await log.ends(partitions)
     with database.read() as session:
         known = confirmed_ends(session.connection())
-    start = {one: known.get(one, 0) for one in partitions}
+    for one in partitions:
+        if ends[one] < known.get(one, 0):
+            raise _lost(one, ends[one], f"{service} told it to {known[one]}")
+    start = {one: max(known.get(one, 0), beginnings[one]) for one in partitions}
     found: list[tuple[int, int, int]] = []
     async for record in log.read(start, ends):
         message = read(record)
@@ -69,7 +72,7 @@ async def _check_heard_topics(
     partitions = partitions_of(topics)
     with database.read() as session:
         positions = load_positions(session.connection(), consumer)
-    beginnings = await log.beginnings(partitions)
+    beginnings, ends = await log.beginnings(partitions), await log.ends(partitions)
     committed = await log.committed(partitions) if consumer == "decider" else {}
     for one in partitions:
         position, group = positions.get(one, 0), committed.get(one) or 0
@@ -80,3 +83,13 @@ async def _check_heard_topics(
                 f"{one[0]}/{one[1]} begins at {beginnings[one]}, {service} took it only to {position}: records were "
                 "deleted from the log before they were heard. Restore the topic from an archive: nothing is skipped"
             )
+        if ends[one] < position:
+            raise _lost(one, ends[one], f"{service} took it to {position}")
+
+
+def _lost(partition: Partition, end: int, known: str) -> StoreError:
+    # New records would get offsets that the store has passed, and be dropped as known.
+    return StoreError(
+        f"{partition[0]}/{partition[1]} ends at {end}, {known}: Kafka has lost records. Restore the topic from an "
+        "archive, or begin a new installation"
+    )

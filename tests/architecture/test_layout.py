@@ -22,9 +22,6 @@ OURS = {**{name: f"cairn-{name.replace('_', '-')}" for name in (*LIBRARIES, *SER
 """Which distribution provides what we import of our own."""
 
 
-# --- the same files
-
-
 def find_unlike_services(root: Path) -> list[str]:
     """Where a service's folder is not like every other."""
     return [
@@ -156,9 +153,6 @@ def test_a_long_file_is_found() -> None:
     assert fault == f"{path}:301: has 301 lines: make it a package of the same name"
 
 
-# --- our names are ours
-
-
 def find_taken_names() -> list[str]:
     """Installed distributions of others that provide a name which we import as our own."""
     others = {
@@ -202,9 +196,6 @@ def test_a_distribution_that_provides_one_of_our_names_is_found(
     (folder / "RECORD").write_text("docker_registry-1.dist-info/METADATA,,\nregistry/__init__.py,,\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert find_taken_names() == ["docker-registry/RECORD:2: docker-registry provides registry, which is ours"]
-
-
-# --- what is imported is declared
 
 
 def find_undeclared(modules: list[Module], pyprojects: dict[str, str]) -> list[str]:

