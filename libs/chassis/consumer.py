@@ -14,6 +14,7 @@ from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
 
 from cairn.events.codec import Record
 from cairn.events.identity import Installation
+from chassis.backoff import backoff_seconds
 from chassis.kafka import Partition, as_record, partitions_of
 
 _BATCH_WAIT_MILLISECONDS = 10
@@ -21,10 +22,6 @@ _COMMIT_SECONDS = 0.5
 _LONGEST_BACKOFF_SECONDS = 10.0
 
 log = structlog.get_logger()
-
-
-class ConsumerStopped(Exception):
-    """The consumer cannot go on; the message says why."""
 
 
 async def parse_batch(records: Any) -> KafkaMessage:
@@ -103,7 +100,7 @@ class Consumer:
                 failures += 1
                 self.healthy = False
                 log.warning("consumer.retry", consumer=self.name, error=repr(error)[:500], failures=failures)
-                await asyncio.sleep(min(_LONGEST_BACKOFF_SECONDS, 0.1 * 2**failures))
+                await asyncio.sleep(backoff_seconds(failures, 0.1, _LONGEST_BACKOFF_SECONDS))
             else:
                 self.healthy = True
                 self.observe(outcome, len(records))
@@ -120,7 +117,13 @@ class Consumer:
         """Commit what may be committed, again and again, until cancelled."""
         while True:
             await asyncio.sleep(_COMMIT_SECONDS)
-            await self.commit()
+            try:
+                await self.commit()
+            except Exception as error:
+                # The store in trouble is waited out where it is needed; a commit is made good by the next one.
+                if not self.retries(error):
+                    raise
+                log.debug("consumer.commit", consumer=self.name, error=repr(error))
 
     async def commit(self) -> None:
         """Commit offsets that never pass a record whose outbox rows Kafka has not confirmed."""

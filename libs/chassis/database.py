@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
@@ -21,6 +22,9 @@ _WRITE = re.compile(
 )
 _DECIDER_LOCK = 7_203_001
 _REPLICA_LOCK = 7_203_002
+_CONSUMER_LOCK = 7_203_003
+_POSTGRES_OPTIONS = "-c lock_timeout=60s -c idle_in_transaction_session_timeout=120s -c tcp_keepalives_idle=30"
+"""A replica that freezes inside a transaction must not hold up the others for ever."""
 
 
 class StoreError(Exception):
@@ -52,8 +56,10 @@ class Database:
 
     def create_tables(self) -> None:
         """Make all tables that are not there yet."""
-        ledger.METADATA.create_all(self.engine)
-        self._tables.metadata.create_all(self.engine)
+        with self.engine.begin() as connection:
+            self._lock_decider(connection)  # two replicas may start at once
+            ledger.METADATA.create_all(connection)
+            self._tables.metadata.create_all(connection)
 
     def drop_tables(self) -> None:
         """Delete everything."""
@@ -99,6 +105,12 @@ class Database:
             session.flush()
         finally:
             info["cairn_projecting"] = before
+
+    def lock_consumer(self, session: Session, consumer: str) -> None:
+        """Let one transaction of this consumer run at a time, on whatever replica."""
+        if not self.is_sqlite:
+            keys = {"kind": _CONSUMER_LOCK, "consumer": crc32(consumer.encode()) - 2**31}
+            session.execute(text("SELECT pg_advisory_xact_lock(:kind, :consumer)"), keys)
 
     def _lock_decider(self, connection: Connection) -> None:
         # On SQLite the transaction was begun IMMEDIATE, which is the same lock.
@@ -151,7 +163,8 @@ def _make_engine(url: str) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     if address.get_backend_name() == "postgresql":
-        return create_engine(address.set(drivername="postgresql+psycopg"), isolation_level="READ COMMITTED")
+        driver = address.set(drivername="postgresql+psycopg")
+        return create_engine(driver, isolation_level="READ COMMITTED", connect_args={"options": _POSTGRES_OPTIONS})
     raise StoreError(f"DATABASE_URL: {address.get_backend_name()} is not a store; use sqlite:///… or postgresql://…")
 
 

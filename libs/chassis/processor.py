@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
+from cairn.events.catalogue import TOPICS
 from cairn.events.codec import Heard, Malformed, Message, Record, check, read
 from cairn.events.event import Event
 from cairn.events.requests import RedriveRequested
@@ -233,7 +234,7 @@ class Processor:
 
     def _watch_quality(self, record: Record, unfit: Malformed | None) -> None:
         recent = self._recent.setdefault((record.topic, record.partition), deque(maxlen=100))
-        if unfit and unfit.code in _HARMLESS:
+        if unfit and (unfit.code in _HARMLESS or (unfit.code != "handler" and _is_open(record.topic))):
             return
         recent.append(unfit is not None)
         in_a_row = list(recent)[-_MOST_BAD_IN_A_ROW - 1 :]
@@ -242,6 +243,11 @@ class Processor:
                 f"{self.voice.service} stops at {record.topic}/{record.partition}/{record.offset}: most records there "
                 f"cannot be handled ({unfit.text if unfit else ''}). Mend or roll back this version, then start again"
             )
+
+
+def _is_open(topic: str) -> bool:
+    """Whether outsiders write a topic: what is wrong with their records says nothing about this deployment."""
+    return topic in TOPICS and TOPICS[topic].owner in ("upstream", "people")
 
 
 def module_of(service: str) -> str:

@@ -15,6 +15,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 
 from cairn.events.identity import Installation
+from chassis.backoff import backoff_seconds
 from chassis.database import Database
 from chassis.failpoints import Failpoints
 from chassis.outbox import Waiting, confirm, load_waiting
@@ -74,7 +75,7 @@ class Relay:
                 failures += 1
                 log.warning("relay.retry", error=repr(error), failures=failures)
                 await self._drop_producer()
-                await asyncio.sleep(min(5.0, 0.1 * 2**failures))
+                await asyncio.sleep(backoff_seconds(failures, 0.1, 5.0))
                 continue
             if not more:
                 await _wait_at_most(self.woken, 1.0)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import structlog
+from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 
 from cairn.children import Children
@@ -122,9 +123,10 @@ class Service:
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        if not task.done() and self._starting:
+        given_up = not task.done() and self._starting
+        if given_up:
             task.cancel()
-        await asyncio.gather(task, return_exceptions=task.cancelled())
+        await asyncio.gather(task, return_exceptions=given_up)
 
     async def _start_and_wait(self, stop: asyncio.Event) -> None:
         await self.blocking(self.database.create_tables)
@@ -209,7 +211,7 @@ class Service:
                     await check_standing(self.database, self.processor, kafka, consumers)
                     await self._commit_beginning(kafka)
                 return
-            except KafkaUnreachable as error:
+            except (KafkaUnreachable, KafkaError) as error:
                 if asyncio.get_running_loop().time() > deadline:
                     raise
                 log.warning("service.waiting_for_kafka", error=str(error))

@@ -12,7 +12,7 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
-    installation: str = Field("cairn", validation_alias="CAIRN_INSTALLATION", pattern=r"^[a-z0-9-]{1,40}$")
+    installation: str = Field("cairn", validation_alias="CAIRN_INSTALLATION", pattern=r"^[a-z0-9-]{1,63}$")
     bootstrap_servers: str = Field("127.0.0.1:9092", validation_alias="KAFKA_BOOTSTRAP_SERVERS")
     database_url: SecretStr = Field(validation_alias="DATABASE_URL")
     objects: str = Field(validation_alias="CAIRN_OBJECTS")

@@ -70,10 +70,12 @@ async def _check_heard_topics(
     database: Database, log: Log, service: str, consumer: str, topics: tuple[str, ...]
 ) -> None:
     partitions = partitions_of(topics)
+    committed = await log.committed(partitions) if consumer == "decider" else {}
+    beginnings = await log.beginnings(partitions)
+    # After the group's offsets and before the ends: a replica beside this one may be moving all three.
     with database.read() as session:
         positions = load_positions(session.connection(), consumer)
-    beginnings, ends = await log.beginnings(partitions), await log.ends(partitions)
-    committed = await log.committed(partitions) if consumer == "decider" else {}
+    ends = await log.ends(partitions)
     for one in partitions:
         position, group = positions.get(one, 0), committed.get(one) or 0
         if group > position:

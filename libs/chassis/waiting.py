@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from chassis.backoff import backoff_seconds
 from chassis.database import Database
 from chassis.definition import Due, Wait
 from chassis.processor import Processor
@@ -45,7 +46,7 @@ class Clerk:
             except Exception as error:  # noqa: BLE001 # a wait must not be forgotten for any trouble
                 failures += 1
                 log.warning("wait.retry", wait=self.wait.name, error=repr(error))
-                seconds = min(_LONGEST_SECONDS, 0.2 * 2**failures)
+                seconds = backoff_seconds(failures, 0.2, _LONGEST_SECONDS)
             # Not by wait_for, which before Python 3.12 may lose a cancellation.
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -72,4 +73,10 @@ class Clerk:
             told = self.processor.step(due.origin, lambda step: self.wait.handle(due, step))
         except Exception as error:  # noqa: BLE001 # whatever went wrong, no other wait must wait for it
             return error
-        return None if told else SilentWait(f"{self.wait.name} told nothing for {due.origin.id}")
+        if told or not self._is_still_due(due):  # another replica may have been quicker
+            return None
+        return SilentWait(f"{self.wait.name} told nothing for {due.origin.id}")
+
+    def _is_still_due(self, one: Due) -> bool:
+        with self.database.read() as session:
+            return any(left.origin.id == one.origin.id for left in self.wait.due(session, self.clock()))

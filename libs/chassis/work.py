@@ -18,6 +18,7 @@ from cairn.children import ChildDied, ChildFailed, Children
 from cairn.events.event import Event
 from cairn.objects import ObjectStore, StoreUnreachable
 from chassis import ledger
+from chassis.backoff import backoff_seconds
 from chassis.database import Database, is_infrastructure
 from chassis.definition import Task, Work
 from chassis.failpoints import Failpoints
@@ -144,7 +145,7 @@ class Worker:
                 except Exception as error:  # noqa: BLE001 # the store is in trouble; the work is pending still
                     failures += 1
                     log.warning("work.claim", work=self.work.name, error=repr(error), failures=failures)
-                    await asyncio.sleep(min(30.0, 0.2 * 2**failures))
+                    await asyncio.sleep(backoff_seconds(failures, 0.2, 30.0))
                     continue
                 if not started:
                     await self._wait()
@@ -201,7 +202,8 @@ class Worker:
         except LeaseLost:
             log.warning("work.lease_lost", work=self.work.name, task=task.id)
         except asyncio.CancelledError:
-            log.info("work.cancelled", work=self.work.name, task=task.id)
+            log.info("work.given_back", work=self.work.name, task=task.id)
+            await self.run_blocking(self._give_back, lease)
             raise
         finally:
             heartbeat.cancel()
@@ -222,8 +224,9 @@ class Worker:
             except (StoreUnreachable, ChildDied, OSError) as error:
                 failures += 1
                 log.warning("work.retry", work=self.work.name, task=task.id, error=repr(error), failures=failures)
-                if isinstance(error, ChildDied) and failures >= MOST_ATTEMPTS:
-                    await self.run_blocking(self._fail, task, lease, "child-died", str(error))
+                if not isinstance(error, StoreUnreachable) and failures >= MOST_ATTEMPTS:
+                    code = "child-died" if isinstance(error, ChildDied) else "no-resources"
+                    await self.run_blocking(self._fail, task, lease, code, str(error))
                     return
             except LeaseLost:
                 raise
@@ -234,7 +237,7 @@ class Worker:
                     await self.run_blocking(self._fail, task, lease, "error", text)
                     return
                 failures += 1
-            await asyncio.sleep(min(30.0, 0.2 * 2**failures))
+            await asyncio.sleep(backoff_seconds(failures, 0.2, 30.0))
 
     def _job(self, task: Task, lease: Lease, directory: Path) -> Job:
         told = 0
@@ -286,6 +289,13 @@ class Worker:
                 return
             except Exception as error:  # noqa: BLE001 # the store is in trouble; the lease may outlive it
                 log.warning("work.heartbeat", error=repr(error))
+
+    def _give_back(self, lease: Lease) -> None:
+        """A stop in order is no failed attempt: the next start takes the task up as this same one."""
+        table = ledger.LEASE
+        with self.database.begin(deciding=False) as session:
+            free = update(table).where(table.c.token == lease.token)
+            session.execute(free.values(token=None, expires_at=0.0, attempt=lease.attempt - 1))
 
     def _renew(self, lease: Lease) -> None:
         with self.database.begin(deciding=False) as session:

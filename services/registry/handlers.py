@@ -38,6 +38,7 @@ def register_version(event: TrainingCompleted, tx: Transaction) -> None:
     """Number the version that a run made, once."""
     store = Store(tx.session)
     if store.version_of_run(event.run.run_id):
+        _promote_what_is_complete(event.model, tx)
         return
 
     number = next_number(store.version_numbers(event.model))

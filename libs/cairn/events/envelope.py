@@ -61,12 +61,6 @@ def cause_name(source: str, event_id: str) -> str:
     return f"{source}#{event_id}"
 
 
-def parse_cause_name(name: str) -> tuple[str, str]:
-    """The source and id that a `causationid` names; an empty source where it names none."""
-    source, _, event_id = name.rpartition("#")
-    return source, event_id
-
-
 def format_sequence(number: int) -> str:
     """A sequence number as it is sent: twenty digits, so that it sorts as text."""
     return f"{number:020d}"

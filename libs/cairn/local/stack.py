@@ -14,7 +14,7 @@ from typing import IO, Self
 from cairn.context import TRUST_FILE, UP_FILE, Context, Running, load_context
 from cairn.events.catalogue import SERVICES
 from cairn.events.identity import Installation
-from cairn.local.errors import StartFailed
+from cairn.local.errors import Missing, StartFailed
 from cairn.local.kafka import LocalKafka
 from cairn.local.keys import ensure_keys
 from cairn.local.ports import kept_ports
@@ -119,7 +119,7 @@ class Stack:
                 self._say("kafka", "ended; started again")
                 try:
                     await kafka.start()
-                except StartFailed as error:
+                except (StartFailed, Missing, OSError) as error:
                     self._say("kafka", str(error))
 
     def _program(self, name: str, ports: Mapping[str, int]) -> Program:

@@ -98,7 +98,8 @@ class Supervised:
     async def _carry(self, child: Child) -> None:
         with self.program.log.open("a") as log:
             async for line in child.lines():
-                log.write(line + "\n")
-                log.flush()
+                with contextlib.suppress(OSError):  # a full disk must not block the child at its own output
+                    log.write(line + "\n")
+                    log.flush()
                 self.last_lines = [*self.last_lines[-19:], line]
                 self.say(self.program.name, line)
