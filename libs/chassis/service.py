@@ -24,6 +24,7 @@ from chassis.definition import Definition
 from chassis.failpoints import Failpoints
 from chassis.health import make_app
 from chassis.kafka import KafkaUnreachable, Log, partitions_of
+from chassis.leases import void_leases
 from chassis.metrics import Metrics
 from chassis.outbox import count_waiting
 from chassis.positions import DECIDER
@@ -34,7 +35,7 @@ from chassis.standing import check_standing
 from chassis.transaction import Voice
 from chassis.waiting import Clerk
 from chassis.wiring import Parts, make_server
-from chassis.work import Worker, void_leases
+from chassis.work import Worker
 
 _CONNECT_SECONDS = 60.0
 log = structlog.get_logger()

@@ -15,8 +15,9 @@ from cairn.children import ChildDied, ChildFailed
 from cairn.objects import StoreUnreachable
 from chassis import Task, Transaction, ledger
 from chassis.failpoints import Failpoints
+from chassis.leases import Lease, LeaseLost, claim, release, renew, void_leases
 from chassis.testing import Actor, InlineChildren
-from chassis.work import MOST_ATTEMPTS, Job, Lease, LeaseLost, Worker, WorkFailed, claim, release, renew, void_leases
+from chassis.work import MOST_ATTEMPTS, Job, Worker, WorkFailed
 
 
 async def at_once(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -314,9 +315,7 @@ async def test_a_worker_outlives_trouble_with_its_store(actor: Actor, toy: Toy) 
     assert endings(actor) == [("done", "42")]
 
 
-async def test_a_worker_that_is_stopped_in_order_gives_its_task_back_as_no_failed_attempt(
-    actor: Actor, toy: Toy
-) -> None:
+async def test_a_worker_that_is_stopped_in_order_gives_its_task_back(actor: Actor, toy: Toy) -> None:
     begun = asyncio.Event()
 
     async def run(_task: Task, _job: Job) -> str:
