@@ -104,6 +104,9 @@ class MemoryLog:
     async def committed(self, partitions):
         return await self.ends(partitions)
 
+    async def beginnings(self, partitions):
+        return dict.fromkeys(partitions, 0)
+
     async def ends(self, partitions):
         return {one: len(self.world.log.get(one, ())) for one in partitions}
 

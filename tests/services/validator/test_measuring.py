@@ -24,10 +24,10 @@ from tests.services.validator.samples import (
 )
 
 from cairn.events import ModelDeclared, ModelRegistered, ValidationErrored, ValidationFailed, ValidationPassed
+from cairn.events.identity import dataset_digest
 from cairn.events.values import ObjectRef
 from chassis import ServiceSettings
 from chassis.testing import Actor, World
-from modelkit.datasets import dataset_digest
 from validator.api import make_routes
 from validator.app import build
 
