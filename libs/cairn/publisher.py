@@ -244,8 +244,8 @@ async def _connect(servers: str) -> AIOKafkaProducer:
 async def _give_up(producer: AIOKafkaProducer) -> None:
     """End a producer so that what it still holds never goes out, and whoever waits for it hears so."""
     # By itself it stops only after a broker has taken everything, and there is no public way to have it stop sooner.
-    await stopped(producer._sender.close())  # noqa: SLF001
-    producer._message_accumulator.fail_all(KafkaError("the producer was given up"))  # noqa: SLF001
+    await stopped(producer._sender.close())  # noqa: SLF001 # no public way
+    producer._message_accumulator.fail_all(KafkaError("the producer was given up"))  # noqa: SLF001 # as above
     await stopped(producer.stop())
     await stopped(producer.client.close())
 

@@ -125,7 +125,7 @@ class _Log:
     async def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
         names = [self._context.installation.topic(topic) for topic in topics]
         # The public ways to a topic's partitions subscribe to it, or need a second connection.
-        cluster = await see_topics(self._consumer._client, names, self._servers)  # noqa: SLF001
+        cluster = await see_topics(self._consumer._client, names, self._servers)  # noqa: SLF001 # no public way
         return [TopicPartition(name, number) for name in names for number in sorted(cluster.partitions_for_topic(name))]
 
     async def ends(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:

@@ -183,7 +183,7 @@ class _Kafka:
         topics = [self.context.installation.topic(name) for name in TOPICS]
         try:
             # The public ways to a topic's partitions subscribe to it, or need a second connection.
-            cluster = await see_topics(self.consumer._client, topics, self.context.bootstrap_servers)  # noqa: SLF001
+            cluster = await see_topics(self.consumer._client, topics, self.context.bootstrap_servers)  # noqa: SLF001 # no public way
         except TopicRefused as error:
             raise OutOfReach(str(error)) from None
         return [

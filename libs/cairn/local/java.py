@@ -63,7 +63,7 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
 
 def _version(path: Path) -> int | None:
     try:
-        answer = subprocess.run(  # noqa: S603 -- the person's own Java
+        answer = subprocess.run(  # noqa: S603 # the person's own Java
             [path, "-version"], capture_output=True, text=True, errors="replace", timeout=_ANSWER_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
