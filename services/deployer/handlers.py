@@ -121,8 +121,11 @@ def _decide_step(last: RolloutTold, store: Store, tx: Transaction) -> RolloutTol
     registered = store.registered(last.model)
     if registered is None:
         return None
-    plan = store.plan(registered) or ALL_AT_ONCE
-    return next_step(last, plan, registered, store.registered(last.previous), store.observed(last, tx.now))
+    plan = ALL_AT_ONCE if last.strategy == "all-at-once" else store.plan(registered)
+    previous = store.registered(last.previous)
+    if plan is None or (last.previous and previous is None):  # not heard yet is not the same as not there
+        return None
+    return next_step(last, plan, registered, previous, store.observed(last, tx.now))
 
 
 def _start_waiting(model: str, last: RolloutTold | None, tx: Transaction, serving_url: str) -> bool:
