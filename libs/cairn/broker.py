@@ -56,7 +56,8 @@ async def reached(call: Awaitable[T], servers: str, seconds: float, doing: str) 
     Raises BrokerUnreachable or TopicRefused; `doing` says in the message what was tried.
     """
     try:
-        return await asyncio.wait_for(call, seconds)
+        async with asyncio.timeout(seconds):  # wait_for may lose a cancellation before Python 3.12
+            return await call
     except TimeoutError:
         raise BrokerUnreachable(f"Kafka at {servers} did not answer within {seconds:g} s while {doing}") from None
     except _REFUSALS as error:

@@ -97,8 +97,10 @@ class Reporter:
                 log.warning("report.retry", error=str(error))
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
+            # Not by wait_for, which before Python 3.12 may lose a cancellation.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._tally.changed.wait(), REPORT_SECONDS - SHORTEST_SECONDS)
+                async with asyncio.timeout(REPORT_SECONDS - SHORTEST_SECONDS):
+                    await self._tally.changed.wait()
 
     async def end(self) -> None:
         """Report once more, and say that it was the last time. Bounded."""
