@@ -95,7 +95,7 @@ def load(content: bytes, width: int) -> Any:
         _check_model(model, width)
     except PackageError:
         raise
-    except Exception as fault:  # noqa: BLE001 (whatever bytes from outside make the reader raise)
+    except Exception as fault:  # noqa: BLE001 # whatever bytes from outside make the reader raise
         raise PackageError(
             "bad-model-file", f"the model file cannot be read: {type(fault).__name__}: {fault}"
         ) from None
@@ -176,7 +176,7 @@ def _check_model(model: Any, width: int) -> None:
 
 def _check_trees(model: Any, width: int) -> None:
     """Each node is a leaf or points at two later nodes and an existing number; nothing is read by category."""
-    for (tree,) in model._predictors:  # noqa: SLF001 (they are public nowhere)
+    for (tree,) in model._predictors:  # noqa: SLF001 # they are public nowhere
         nodes = tree.nodes
         if not isinstance(nodes, np.ndarray) or nodes.dtype != PREDICTOR_RECORD_DTYPE or nodes.ndim != 1:
             raise PackageError("bad-model", "a tree's nodes are not an array of nodes")

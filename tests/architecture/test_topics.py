@@ -94,7 +94,7 @@ def registrations(module: Module) -> Iterator[tuple[ast.Call, ast.FunctionDef]]:
     for node in module.nodes:
         match node:
             case ast.FunctionDef(decorator_list=decorators):
-                yield from ((one, node) for one in decorators if _is_registration(one))  # type: ignore[misc]
+                yield from ((one, node) for one in decorators if _is_registration(one))  # type: ignore[misc]  # decorators of any node
             case ast.Call(func=ast.Call() as of, args=[registered, *_]) if _is_registration(of):
                 named = (one.id for one in ast.walk(registered) if isinstance(one, ast.Name))
                 yield from ((of, functions[name]) for name in named if name in functions)

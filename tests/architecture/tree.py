@@ -78,7 +78,7 @@ class Module:
 
     def fault(self, where: ast.AST | int, what: str) -> str:
         """A broken rule, with its place."""
-        return f"{self.path}:{where if isinstance(where, int) else where.lineno}: {what}"  # type: ignore[attr-defined]
+        return f"{self.path}:{where if isinstance(where, int) else where.lineno}: {what}"  # type: ignore[attr-defined]  # every such node has a line
 
 
 def is_within(name: str, *packages: str) -> bool:

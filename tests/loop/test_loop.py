@@ -174,7 +174,7 @@ def only(world: World, kind: type[Event]) -> list[Event]:
 
 
 def test_each_version_is_promoted_once_in_its_generation(ended: World):
-    promoted = sorted((one.generation, one.model.version) for one in only(ended, ModelPromoted))  # type: ignore[attr-defined]
+    promoted = sorted((one.generation, one.model.version) for one in only(ended, ModelPromoted))
     assert promoted == [(1, 1), (2, 2)]
 
 
@@ -186,16 +186,16 @@ def test_drifted_windows_lead_to_one_advice(ended: World):
 
 def test_the_second_version_was_trained_on_what_was_served(ended: World):
     first, second = only(ended, ModelRegistered)
-    assert first.dataset.name == DECLARATION.dataset  # type: ignore[attr-defined]
-    assert second.dataset.name == f"served.{DECLARATION.model}"  # type: ignore[attr-defined]
+    assert first.dataset.name == DECLARATION.dataset
+    assert second.dataset.name == f"served.{DECLARATION.model}"
 
 
 def test_the_receipt_names_all_that_its_reader_needs(ended: World):
-    receipt = max(only(ended, ModelPromoted), key=lambda one: one.generation)  # type: ignore[attr-defined]
-    assert receipt.previous.version == 1  # type: ignore[attr-defined]
-    assert receipt.metrics  # type: ignore[attr-defined]
-    assert receipt.champion_metrics  # type: ignore[attr-defined]
-    assert receipt.owner == DECLARATION.owner  # type: ignore[attr-defined]
+    receipt = max(only(ended, ModelPromoted), key=lambda one: one.generation)
+    assert receipt.previous.version == 1
+    assert receipt.metrics
+    assert receipt.champion_metrics
+    assert receipt.owner == DECLARATION.owner
 
 
 def test_nothing_was_parked(ended: World):

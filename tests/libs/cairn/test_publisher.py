@@ -91,7 +91,7 @@ class TestAnEventThatWasPublished:
             receipts = await asyncio.gather(*(publisher.publish(request) for request in requests))
 
         heard = await heard_events(context)
-        assert sorted(one.facts.model for one in heard) == sorted(request.model for request in requests)  # type: ignore[attr-defined]
+        assert sorted(one.facts.model for one in heard) == sorted(request.model for request in requests)
         assert len({(receipt.partition, receipt.offset) for receipt in receipts}) == 200
 
     def test_can_come_from_code_without_an_event_loop(self, kafka: str, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ async def read_all(context: Context, *topics: str, start: Start = "beginning") -
 
 
 def models_of(entries: list[Entry]) -> list[str]:
-    return [entry.heard.facts.model for entry in entries if isinstance(entry.heard, Heard)]  # type: ignore[attr-defined]
+    return [entry.heard.facts.model for entry in entries if isinstance(entry.heard, Heard)]
 
 
 class TestWithoutFollowing:

@@ -144,7 +144,7 @@ class Parked:
 
     def ask(self, **changes: object) -> list[Event]:
         place = {"topic": "labels", "partition": self.record.partition, "offset": self.record.offset}
-        return self.actor.hear(RedriveRequested(**{"service": "monitor", **place, "reason": "mended", **changes}))  # type: ignore[arg-type]
+        return self.actor.hear(RedriveRequested(**{"service": "monitor", **place, "reason": "mended", **changes}))
 
     def states(self) -> list[str]:
         return [row["state"] for row in ledger_rows(self.actor, ledger.PARKED)]

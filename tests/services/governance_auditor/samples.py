@@ -77,8 +77,8 @@ def failed(version: int = 1) -> ValidationFailed:
 
 
 def approval(version: int = 1, **bound: object) -> ApprovalGiven:
-    return ApprovalGiven(model=model(version), **bound)  # type: ignore[arg-type]
+    return ApprovalGiven(model=model(version), **bound)
 
 
 def objection(version: int = 1, **bound: object) -> ApprovalWithheld:
-    return ApprovalWithheld(model=model(version), **bound)  # type: ignore[arg-type]
+    return ApprovalWithheld(model=model(version), **bound)

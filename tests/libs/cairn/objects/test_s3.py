@@ -120,7 +120,7 @@ class Scripted(BaseHTTPRequestHandler):
         self.wfile.write(self.body if self.command != "HEAD" else b"")
         self.close_connection = True
 
-    do_GET = do_HEAD = do_PUT = _answer  # noqa: N815
+    do_GET = do_HEAD = do_PUT = _answer  # noqa: N815 # the names are the standard library's
 
     def log_message(self, *args: Any) -> None: ...
 
