@@ -33,7 +33,8 @@ check: setup ## lint, types, import rules, schemas, compose file
 	$(RUN)/ruff check --quiet --output-format concise .
 	$(RUN)/ruff format --check --quiet .
 	$(RUN)/mypy
-	$(RUN)/python -m cairn.schemas check
+	$(RUN)/python -m cairn.schemas drift
+	$(RUN)/cairn schemas check
 	$(RUN)/python -m pytest -q tests/architecture
 	$(MAKE) --no-print-directory compose-check
 

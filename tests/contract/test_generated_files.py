@@ -26,27 +26,27 @@ def test_generating_twice_gives_the_same_bytes() -> None:
     assert generate(ROOT) == generate(ROOT)
 
 
-def test_check_is_content_with_what_write_wrote(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check"], copy) == 0
+def test_drift_is_content_with_what_write_wrote(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["drift"], copy) == 0
     assert capsys.readouterr() == ("", "")
 
 
-def test_check_names_a_file_that_was_edited_by_hand(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_drift_names_a_file_that_was_edited_by_hand(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (copy / A_SCHEMA).write_text("{}")
-    assert main(["check"], copy) == 1
+    assert main(["drift"], copy) == 1
     assert capsys.readouterr().err == f"{A_SCHEMA} differs\nrun make schemas\n"
 
 
-def test_check_names_a_file_that_is_missing(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_drift_names_a_file_that_is_missing(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (copy / "docs/events.md").unlink()
-    assert main(["check"], copy) == 1
+    assert main(["drift"], copy) == 1
     assert capsys.readouterr().err == "docs/events.md is missing\nrun make schemas\n"
 
 
-def test_check_names_the_schema_of_a_type_that_is_no_more(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_drift_names_the_schema_of_a_type_that_is_no_more(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old = A_SCHEMA.with_name("cairn.model.praised.v1.json")
     (copy / old).write_text("{}")
-    assert main(["check"], copy) == 1
+    assert main(["drift"], copy) == 1
     assert capsys.readouterr().err == f"{old} is left over\nrun make schemas\n"
 
 
@@ -56,13 +56,13 @@ def test_write_mends_all_of_these_and_says_which(copy: Path, capsys: pytest.Capt
     (copy / A_SCHEMA).write_text("{}")
     assert main(["write"], copy) == 0
     assert capsys.readouterr().out.splitlines() == [str(A_SCHEMA), str(old)]
-    assert main(["check"], copy) == 0
+    assert main(["drift"], copy) == 0
 
 
-@pytest.mark.parametrize("arguments", [[], ["read"], ["check", "twice"]])
+@pytest.mark.parametrize("arguments", [[], ["read"], ["drift", "twice"]])
 def test_other_commands_are_answered_with_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments, ROOT) == 2
-    assert capsys.readouterr().err.startswith("usage: python -m cairn.schemas {write|check}")
+    assert capsys.readouterr().err.startswith("usage: python -m cairn.schemas {write|drift}")
 
 
 def test_nothing_is_written_outside_a_repository(tmp_path: Path) -> None:
@@ -74,5 +74,5 @@ def test_an_example_that_is_no_message_is_named(copy: Path, capsys: pytest.Captu
     broken = copy / "schemas/examples/cairn.model.promoted.v1/broken.json"
     broken.parent.mkdir(parents=True)
     broken.write_text('{"topic": "registry"}')
-    assert main(["check"], copy) == 1
+    assert main(["drift"], copy) == 1
     assert f"{broken} is not a recorded message" in capsys.readouterr().err

@@ -31,8 +31,10 @@ def _code_of(error: Exception) -> int:
     from cairn.events.signing import TrustError
     from cairn.local.errors import Missing, StartFailed
     from cairn.objects.errors import AccessRefused, StoreUnreachable
+    from cairn.schemas.revisions import HistoryMissing
 
-    if isinstance(error, BrokerUnreachable | NotRunning | StoreUnreachable | AccessRefused | Missing | StartFailed):
+    out_of_reach = BrokerUnreachable | NotRunning | StoreUnreachable | AccessRefused | Missing | StartFailed
+    if isinstance(error, out_of_reach | HistoryMissing):
         return OUT_OF_REACH
     return USAGE if isinstance(error, ContextError | DeclarationError | TrustError) else CHECK_FAILED
 

@@ -1,16 +1,16 @@
-"""`python -m cairn.schemas write` makes the generated files; `check` says which are not as they should be."""
+"""`python -m cairn.schemas write` makes the generated files; `drift` says which are not as they should be."""
 
 import sys
 from pathlib import Path
 
 from cairn.schemas.generate import differences, generate, write
 
-_USAGE = "usage: python -m cairn.schemas {write|check}, in the repository's top folder\n"
+_USAGE = "usage: python -m cairn.schemas {write|drift}, in the repository's top folder\n"
 
 
 def main(arguments: list[str], root: Path) -> int:
     """Run one command: 0 when all is well, 1 when files differ, 2 when it was called wrongly."""
-    if arguments not in (["write"], ["check"]) or not (root / "schemas").is_dir():
+    if arguments not in (["write"], ["drift"]) or not (root / "schemas").is_dir():
         sys.stderr.write(_USAGE)
         return 2
     try:
@@ -18,7 +18,7 @@ def main(arguments: list[str], root: Path) -> int:
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    return _write(root, files) if arguments == ["write"] else _check(root, files)
+    return _write(root, files) if arguments == ["write"] else _find_drift(root, files)
 
 
 def _write(root: Path, files: dict[Path, str]) -> int:
@@ -28,7 +28,7 @@ def _write(root: Path, files: dict[Path, str]) -> int:
     return 0
 
 
-def _check(root: Path, files: dict[Path, str]) -> int:
+def _find_drift(root: Path, files: dict[Path, str]) -> int:
     wrong = differences(root, files)
     sys.stderr.writelines(f"{path} {fault}\n" for path, fault in wrong.items())
     if wrong:

@@ -1,0 +1,90 @@
+"""Reads the schemas as they were: from a folder, or from a revision of the repository."""
+
+import io
+import json
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from cairn.schemas.compatibility import Contract
+
+_FOLDER = "schemas"
+
+
+class HistoryMissing(Exception):
+    """There is nothing to compare with; the message says what to do."""
+
+
+class NoContract(ValueError):
+    """What was named holds no schemas."""
+
+
+def read_folder(folder: Path) -> Contract:
+    """The contract in a folder such as `schemas`. Raises NoContract."""
+    files = {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in folder.glob("**/*.json")}
+    return _contract(files, str(folder))
+
+
+def read_revision(root: Path, revision: str) -> Contract:
+    """The contract in a revision of the repository at `root`. Raises NoContract, HistoryMissing."""
+    tree = f"{revision}:{_FOLDER}"
+    if not _knows(root, tree):
+        raise NoContract(f"{revision} is neither a folder nor a revision with a folder {_FOLDER}")
+    archive = _git_bytes(root, "archive", "--format=tar", tree)
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        names = [member.name for member in tar.getmembers() if member.isfile() and member.name.endswith(".json")]
+        files = {name: _text(tar, name) for name in names}
+    return _contract(files, revision)
+
+
+def released_revisions(root: Path) -> list[str]:
+    """What the tree must stay compatible with, the last first: every `v*` tag, else the first commit with schemas.
+
+    Raises HistoryMissing where the history does not tell.
+    """
+    if _git(root, "rev-parse", "--is-shallow-repository") == "true":
+        raise HistoryMissing("this clone has not the whole history: `git fetch --unshallow --tags`")
+    tags = _git(root, "tag", "--list", "v*", "--merged", "HEAD", "--sort=-v:refname").splitlines()
+    if tags:
+        return tags
+    commits = _git(root, "log", "--reverse", "--format=%H", "--diff-filter=A", "--", f"{_FOLDER}/json").splitlines()
+    if not commits:
+        raise HistoryMissing(f"the history has neither a tag v* nor a commit with {_FOLDER}/json")
+    return [commits[0][:12]]
+
+
+def _contract(files: Mapping[str, str], place: str) -> Contract:
+    schemas = {Path(name).stem: json.loads(text) for name, text in files.items() if name.startswith("json/")}
+    if not schemas:
+        raise NoContract(f"{place} holds no schemas: a folder json with a file for each type is wanted")
+    return Contract(schemas, {name: text for name, text in files.items() if name.startswith("examples/")})
+
+
+def _text(tar: tarfile.TarFile, name: str) -> str:
+    file = tar.extractfile(name)
+    assert file is not None, name
+    return file.read().decode()
+
+
+def _knows(root: Path, tree: str) -> bool:
+    _git(root, "rev-parse", "--git-dir")
+    with suppress(HistoryMissing):
+        return bool(_git(root, "rev-parse", "--verify", "--end-of-options", tree))
+    return False
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return _git_bytes(root, *arguments).decode().strip()
+
+
+def _git_bytes(root: Path, *arguments: str) -> bytes:
+    command = ["git", "-C", str(root), *arguments]
+    try:
+        return subprocess.run(command, check=True, capture_output=True).stdout  # noqa: S603 # no shell, our own words
+    except FileNotFoundError:
+        raise HistoryMissing("git is not installed: it is needed to read older schemas") from None
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
+        raise HistoryMissing(f"git: {said}") from None
