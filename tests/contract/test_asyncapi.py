@@ -1,4 +1,4 @@
-"""The AsyncAPI document holds together: AsyncAPI's own schema comes with no installed package."""
+"""The AsyncAPI document is valid by AsyncAPI's own schema, and holds together."""
 
 import json
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft7Validator, Draft202012Validator
 
 from cairn.events import CATALOGUE, TOPICS
 from cairn.events.catalogue import carries
@@ -39,6 +39,24 @@ def resolve(reference: str) -> Any:
     for part in pointer.split("/")[1:]:
         node = node[part]
     return node
+
+
+def faults_of(document: Any) -> list[str]:
+    schema = json.loads((Path(__file__).parent / "asyncapi/3.0.0.json").read_bytes())
+    return [f"{error.json_path}: {error.message[:300]}" for error in Draft7Validator(schema).iter_errors(document)]
+
+
+def test_the_document_is_valid_by_asyncapis_own_schema() -> None:
+    assert faults_of(DOCUMENT) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"channels": {"datasets": {"adress": "x"}}}, {"asyncapi": "9.0.0"}, {"operations": {"x": {"action": "shout"}}}],
+    ids=["channels", "version", "operations"],
+)
+def test_that_schema_finds_a_fault(damage: dict[str, Any]) -> None:
+    assert faults_of(DOCUMENT | damage)
 
 
 def test_every_reference_leads_somewhere() -> None:

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from cairn.events import CATALOGUE, TOPICS, Heard, Installation, Message, Trust, TrustedKey, UnsignedSource, check, read
+from cairn.events import TOPICS, Heard, Installation, Message, Trust, TrustedKey, UnsignedSource, check, read
 from cairn.events.catalogue import carries
 from cairn.events.codec import parse_instant
 from cairn.events.envelope import ATTRIBUTES, schema_address
+from cairn.events.upcasting import VERSIONS
 from cairn.schemas.examples import Example, read_examples
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = read_examples(ROOT)
+ENTRIES = VERSIONS.entries()
 BY_IDENTITY = {(one.headers["ce_source"], one.headers["ce_id"]): one for one in EXAMPLES}
 EVERYBODY = Trust(unsigned=(UnsignedSource(source="*", topics=tuple(TOPICS)),))
 EXAMPLE_KEY = TrustedKey(
@@ -29,7 +31,7 @@ EXAMPLE_KEY = TrustedKey(
 )
 
 every_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: f"{one.type}/{one.name}")
-every_type = pytest.mark.parametrize("type_name", CATALOGUE)
+every_type = pytest.mark.parametrize("type_name", ENTRIES)
 
 
 def message_of(example: Example) -> Message:
@@ -50,13 +52,13 @@ def test_a_type_has_an_ordinary_example_and_an_awkward_one(type_name: str) -> No
 
 
 def test_every_folder_of_examples_is_a_type() -> None:
-    assert {example.type for example in EXAMPLES} == set(CATALOGUE)
+    assert {example.type for example in EXAMPLES} == set(ENTRIES)
 
 
 @every_example
 def test_an_example_is_read_as_the_type_that_its_folder_names(example: Example) -> None:
     message = message_of(example)
-    assert message.entry is CATALOGUE[example.type]
+    assert message.entry is VERSIONS.find(example.type)
     assert message.data == example.value_bytes
 
 
@@ -75,13 +77,13 @@ def test_an_example_can_be_named_as_evidence(example: Example) -> None:
 
 @every_example
 def test_an_example_fits_its_class(example: Example) -> None:
-    facts = CATALOGUE[example.type].facts.model_validate_json(example.value_bytes, extra="ignore")
+    facts = ENTRIES[example.type].facts.model_validate_json(example.value_bytes, extra="ignore")
     assert facts == type(facts).model_validate_json(facts.model_dump_json())
 
 
 @every_example
 def test_an_example_says_nothing_that_its_class_does_not_know(example: Example) -> None:
-    CATALOGUE[example.type].facts.model_validate_json(example.value_bytes, extra="forbid")
+    ENTRIES[example.type].facts.model_validate_json(example.value_bytes, extra="forbid")
 
 
 @every_example
@@ -92,7 +94,7 @@ def test_an_example_fits_the_committed_schema(example: Example) -> None:
 
 @every_example
 def test_subject_key_and_topic_are_what_the_catalogue_says(example: Example) -> None:
-    entry = CATALOGUE[example.type]
+    entry = ENTRIES[example.type]
     facts = entry.facts.model_validate_json(example.value_bytes)
     assert example.headers["ce_subject"] == entry.subject_of(facts)
     assert example.key == entry.key_of(facts)
@@ -154,7 +156,7 @@ def test_the_signed_example_counts_nowhere_else(installation: str) -> None:
 
 @every_example
 def test_a_newer_writers_fields_are_ignored_at_every_depth(example: Example) -> None:
-    entry = CATALOGUE[example.type]
+    entry = ENTRIES[example.type]
     newer = with_unknown_fields(schema_of(example.type), schema_of(example.type), example.value)
     assert newer != example.value
     assert entry.facts.model_validate_json(json.dumps(newer), extra="ignore") == entry.facts.model_validate_json(

@@ -1,8 +1,11 @@
 """What is generated from the catalogue lies in the repository as it would be generated now."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from cairn.schemas.__main__ import main
 from cairn.schemas.generate import differences, generate, write
@@ -76,3 +79,38 @@ def test_an_example_that_is_no_message_is_named(copy: Path, capsys: pytest.Captu
     broken.write_text('{"topic": "registry"}')
     assert main(["drift"], copy) == 1
     assert f"{broken} is not a recorded message" in capsys.readouterr().err
+
+
+def fields_of(schema: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    nodes = {"": schema, **{f"{name}.": node for name, node in schema.get("$defs", {}).items()}}
+    return [(f"{at}{name}", field) for at, node in nodes.items() for name, field in node.get("properties", {}).items()]
+
+
+def is_plain(field: dict[str, Any]) -> bool:
+    """Whether a field is neither an object, a list nor one of a few words, which their schemas show."""
+    kinds = [branch for branch in field.get("anyOf", [field]) if branch.get("type") != "null"]
+    return all(
+        kind.get("type") not in ("array", "object") and not {"$ref", "enum", "const"} & set(kind) for kind in kinds
+    )
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "schemas/json").glob("*.json")), ids=lambda path: path.stem)
+def test_every_field_says_what_it_is_and_shows_it(path: Path) -> None:
+    schema = json.loads(path.read_bytes())
+    assert [name for name, field in fields_of(schema) if not field.get("description")] == []
+    assert [name for name, field in fields_of(schema) if is_plain(field) and not field.get("examples")] == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "schemas/json").glob("*.json")), ids=lambda path: path.stem)
+def test_what_a_field_shows_is_allowed(path: Path) -> None:
+    schema = json.loads(path.read_bytes())
+    for name, field in fields_of(schema):
+        for shown in field.get("examples", ()):
+            validator = Draft202012Validator({**field, "$defs": schema.get("$defs", {})})
+            assert validator.is_valid(shown), (name, shown)
+
+
+def test_a_schema_says_who_may_send_it() -> None:
+    schema = json.loads((ROOT / A_SCHEMA).read_bytes())
+    assert schema["x-owner"] == "registry"
+    assert "Only registry sends it." in schema["description"]

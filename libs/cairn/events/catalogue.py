@@ -94,7 +94,7 @@ OPERATIONS = "operations"
 
 def _name(facts: type[Event]) -> str:
     entity, *happened = re.findall(r"[A-Z][a-z]*", facts.__name__)
-    return f"cairn.{entity}.{''.join(happened)}.v1".lower()
+    return f"cairn.{entity}.{''.join(happened)}.v{facts.major}".lower()
 
 
 def _types(

@@ -18,6 +18,7 @@ from cairn.events.envelope import ATTRIBUTES, Envelope
 from cairn.events.event import Event
 from cairn.events.identity import Cause, Installation
 from cairn.events.signing import Signer, Trust, signed_bytes, source_matches
+from cairn.events.upcasting import VERSIONS, Versions
 from cairn.events.values import EventRef, format_instant
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -111,7 +112,7 @@ class EventTooLarge(ValueError):
     """An event is larger than its topic admits; what is large belongs into an object."""
 
 
-def read(record: Record) -> Message | Malformed:
+def read(record: Record, versions: Versions = VERSIONS) -> Message | Malformed:
     """What a record says. Never raises: a hostile record is `Malformed` with the reason."""
     if record.value is None:
         return Malformed("tombstone", "the record has no value")
@@ -121,11 +122,11 @@ def read(record: Record) -> Message | Malformed:
     if isinstance(headers, Malformed):
         return headers
     if headers.get("content-type", "").startswith(STRUCTURED_TYPE):
-        return _read_structured(record)
+        return _read_structured(record, versions)
     if "ce_id" not in headers and "ce_type" not in headers:
         return Malformed("not-a-cloudevent", "there are neither ce_ headers nor a structured CloudEvent")
     attributes = tuple((name[3:], text) for name, text in headers.items() if name.startswith("ce_"))
-    return _message(record, attributes, headers.get("content-type", ""), record.value)
+    return _message(record, attributes, headers.get("content-type", ""), record.value, versions)
 
 
 def _text_headers(headers: Headers) -> dict[str, str] | Malformed:
@@ -145,7 +146,7 @@ def _text_headers(headers: Headers) -> dict[str, str] | Malformed:
     return texts
 
 
-def _read_structured(record: Record) -> Message | Malformed:
+def _read_structured(record: Record, versions: Versions) -> Message | Malformed:
     value = record.value or b""
     topic = TOPICS.get(record.topic)
     if topic and len(value) > topic.max_value_bytes + _MOST_STRUCTURED_OVERHEAD:
@@ -162,11 +163,11 @@ def _read_structured(record: Record) -> Message | Malformed:
         payload = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
     except (ValueError, RecursionError):
         return Malformed("json", "the data cannot be written as JSON")
-    return _message(record, attributes, STRUCTURED_TYPE, payload)
+    return _message(record, attributes, STRUCTURED_TYPE, payload, versions)
 
 
 def _message(
-    record: Record, attributes: tuple[tuple[str, str], ...], content_type: str, data: bytes
+    record: Record, attributes: tuple[tuple[str, str], ...], content_type: str, data: bytes, versions: Versions
 ) -> Message | Malformed:
     if any(_FORBIDDEN.search(name) or _FORBIDDEN.search(text) for name, text in attributes):
         return Malformed("header", "an attribute holds a character that CloudEvents forbids")
@@ -174,23 +175,24 @@ def _message(
     event_id, source, type_name = (known.get(name, "") for name in ("id", "source", "type"))
     if not 0 < len(event_id) <= 128 or not 0 < len(source) <= 256:
         return Malformed("identity", "id must have 1 to 128 characters and source 1 to 256")
-    entry = CATALOGUE.get(type_name)
+    entry = versions.find(type_name)
     if entry is None:
-        return _unknown_type(type_name)
+        return _unknown_type(type_name, versions)
     known.setdefault("subject", (record.key or b"").decode(errors="replace"))
     if "time" not in known:
         known["time"] = format_instant(appended_at(record))
     return Message(record, Envelope(**known), entry, attributes, content_type, data)
 
 
-def _unknown_type(type_name: str) -> Malformed:
-    stem = type_name.rpartition(".v")[0]
-    if stem and f"{stem}.v1" in CATALOGUE:
+def _unknown_type(type_name: str, versions: Versions) -> Malformed:
+    if versions.knows_another(type_name):
         return Malformed("unsupported-version", f"this version of Cairn cannot read {type_name!r}"[:300])
     return Malformed("unknown-type", f"the catalogue has no type {type_name!r}"[:300])
 
 
-def check(message: Message, installation: Installation, trust: Trust) -> Heard | Malformed:
+def check(
+    message: Message, installation: Installation, trust: Trust, versions: Versions = VERSIONS
+) -> Heard | Malformed:
     """Whether a message counts: topic and owner, signature, schema, key. Never raises."""
     topic = TOPICS.get(message.record.topic)
     if topic is None or not carries(message.record.topic, message.entry):
@@ -206,7 +208,7 @@ def check(message: Message, installation: Installation, trust: Trust) -> Heard |
     if instant is None:
         return Malformed("time", f"the time {message.envelope.time!r} is not an RFC 3339 instant with an offset"[:300])
     try:
-        facts = message.entry.facts.model_validate_json(message.data, strict=True, extra="ignore")
+        facts = versions.parse(message.envelope.type, message.data)
     except ValidationError as error:
         return Malformed("schema", _first_fault(error))
     return _check_key(message, facts) or Heard(message, facts, signed)

@@ -1,5 +1,7 @@
 """What every event class is: facts, frozen, without anything of the envelope."""
 
+from typing import ClassVar
+
 from cairn.events.values import Value
 
 
@@ -8,3 +10,6 @@ class Event(Value):
 
     Who told it, when and why travels beside it, in the envelope.
     """
+
+    major: ClassVar[int] = 1
+    """The major version: a change that breaks somebody makes a new one."""

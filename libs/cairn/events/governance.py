@@ -122,5 +122,5 @@ class CheckpointSigned(Event):
     """How many records."""
     root_hash: Annotated[str, Field(max_length=64)]
     """The Merkle root (RFC 6962), base64."""
-    note: Annotated[str, Field(max_length=2000)]
+    note: Annotated[str, Field(max_length=2000, examples=["cairn/registry/0\n12\nqkrE…=\n\n— cairn 8XZ2…=\n"])]
     """The signed note (C2SP tlog-checkpoint)."""

@@ -3,16 +3,16 @@
 from collections.abc import Iterable
 from typing import Any
 
-from cairn.events.catalogue import CATALOGUE, TOPICS, EventType, Topic, carries
+from cairn.events.catalogue import TOPICS, EventType, Topic, carries
 from cairn.events.envelope import schema_address
 from cairn.events.hearing import HEARD
 from cairn.events.identity import Installation
+from cairn.events.upcasting import VERSIONS
 from cairn.schemas.addresses import key_template, subject_template
-from cairn.schemas.examples import Example
+from cairn.schemas.examples import ORDINARY, Example
 from cairn.schemas.headers import headers_schema
 
 _KAFKA = "0.5.0"
-_SHOWN = "ordinary"
 _ABOUT = """\
 Every step in the life of a machine-learning model is an event on Kafka. This document is generated from the \
 catalogue in `cairn.events`; `docs/events.md` says the same for people.
@@ -24,7 +24,7 @@ Events are CloudEvents 1.0.2 in binary mode. The key's partition is murmur2(key)
 
 def asyncapi(examples: Iterable[Example]) -> dict[str, Any]:
     """The document; of the recorded messages it shows each type's ordinary one."""
-    shown = {example.type: example for example in examples if example.name == _SHOWN}
+    shown = {example.type: example for example in examples if example.name == ORDINARY}
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -40,7 +40,7 @@ def asyncapi(examples: Iterable[Example]) -> dict[str, Any]:
             "schemas": {"headers": headers_schema()},
             "correlationIds": {"story": {"location": "$message.header#/ce_correlationid"}},
             "parameters": {"installation": _installation()},
-            "messages": {name: _message(entry, shown.get(name)) for name, entry in CATALOGUE.items()},
+            "messages": {name: _message(entry, shown.get(name)) for name, entry in VERSIONS.entries().items()},
         },
     }
 
@@ -50,7 +50,7 @@ def _installation() -> dict[str, Any]:
 
 
 def _channel(topic: Topic) -> dict[str, Any]:
-    types = [name for name, entry in CATALOGUE.items() if carries(topic.name, entry)]
+    types = [name for name, entry in VERSIONS.entries().items() if carries(topic.name, entry)]
     return {
         "address": f"{{installation}}.{topic.name}",
         "title": topic.name,

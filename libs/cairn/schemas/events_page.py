@@ -9,7 +9,6 @@ from cairn.events.hearing import AUDITOR, HEARD, hearers_of
 from cairn.schemas.addresses import key_template
 from cairn.schemas.fields import field_rows
 from cairn.schemas.headers import HEADERS
-from cairn.schemas.json_schema import json_schema
 
 _OUTSIDE = ("upstream", "people", "serving")
 _INTRODUCTION = """\
@@ -31,9 +30,8 @@ every topic but its own (dotted). Topics are prefixed with the installation's na
 """
 
 
-def events_page() -> str:
-    """docs/events.md, whole."""
-    schemas = {name: json_schema(entry) for name, entry in CATALOGUE.items()}
+def events_page(schemas: Mapping[str, Any]) -> str:
+    """docs/events.md, whole, from every type's JSON Schema."""
     parts = [_INTRODUCTION, _MAP_NOTE, _map(), _topics(), _headers()]
     parts += [_topic(topic, schemas) for topic in _sections()]
     parts.append(_values(schemas))
@@ -103,9 +101,10 @@ def _values(schemas: Mapping[str, Any]) -> str:
 
 def _fields(schema: Mapping[str, Any]) -> str:
     rows = (
-        (row.name, row.type, row.unit, "yes" if row.personal else "", row.says) for row in field_rows(schema, _anchor)
+        (row.name, row.type, row.unit, "yes" if row.personal else "", row.example, row.says)
+        for row in field_rows(schema, _anchor)
     )
-    return _table(("field", "type", "unit", "personal", "meaning"), rows)
+    return _table(("field", "type", "unit", "personal", "example", "meaning"), rows)
 
 
 def _entries(topic: Topic) -> list[EventType]:

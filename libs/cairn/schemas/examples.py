@@ -1,6 +1,7 @@
 """The recorded messages below `schemas/examples`: committed data, readable for ever."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 from cairn.events.codec import Record
 
 FOLDER = Path("schemas/examples")
+ORDINARY = "ordinary"
+"""The example of a type that shows it best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +50,9 @@ def read_example(path: Path) -> Example:
 def read_examples(root: Path) -> tuple[Example, ...]:
     """Every recorded message in the repository at `root`, by type and name."""
     return tuple(read_example(path) for path in sorted((root / FOLDER).glob("*/*.json")))
+
+
+def recorded(type_name: str, examples: Iterable[Example]) -> list[dict[str, Any]]:
+    """The recorded payloads of a type, the ordinary one first."""
+    of_type = [one for one in examples if one.type == type_name]
+    return [one.value for one in sorted(of_type, key=lambda one: (one.name != ORDINARY, one.name))]

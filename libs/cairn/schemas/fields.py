@@ -1,13 +1,11 @@
 """The fields of one JSON Schema as rows for people."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cairn.schemas.json_schema import PERSONAL
-
-UNITS = {"seconds": "seconds", "bytes": "bytes", "ratio": "0 to 1", "at": "instant, UTC"}
-"""What the end of a field's name says of its unit."""
+from cairn.schemas.json_schema import PERSONAL, unit_of
 
 _ANY = "any JSON"
 _WORDS = {"string": "text", "integer": "integer", "number": "number", "boolean": "true or false", "null": "null"}
@@ -22,6 +20,8 @@ class FieldRow:
     type: str
     unit: str
     personal: bool
+    example: str
+    """As JSON."""
     says: str
 
 
@@ -34,15 +34,19 @@ def field_rows(schema: Mapping[str, Any], anchor: Callable[[str], str]) -> list[
             type=_type(field, anchor),
             unit=unit_of(name),
             personal=field.get(PERSONAL, False),
+            example=_example(field),
             says=field.get("description", "").replace("\n", " "),
         )
         for name, field in schema.get("properties", {}).items()
     ]
 
 
-def unit_of(name: str) -> str:
-    """The unit that a field's name ends in; empty where it has none."""
-    return UNITS.get(name.rpartition("_")[2], "")
+def _example(field: Mapping[str, Any]) -> str:
+    shown = field.get("examples")
+    if not shown:
+        return ""
+    text = json.dumps(shown[0], ensure_ascii=False)
+    return f"`{text if text.isprintable() else json.dumps(shown[0])}`"  # no letter may break the table's line
 
 
 def _type(field: Mapping[str, Any], anchor: Callable[[str], str]) -> str:

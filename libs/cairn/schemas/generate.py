@@ -9,9 +9,10 @@ import yaml
 
 from cairn.events.catalogue import CATALOGUE
 from cairn.events.envelope import schema_address
+from cairn.events.upcasting import VERSIONS
 from cairn.schemas.asyncapi import asyncapi
 from cairn.schemas.events_page import events_page
-from cairn.schemas.examples import read_examples
+from cairn.schemas.examples import read_examples, recorded
 from cairn.schemas.json_schema import json_schema
 
 SCHEMAS = Path("schemas/json")
@@ -23,9 +24,11 @@ def generate(root: Path) -> dict[Path, str]:
 
     Of the repository only the examples are read. Raises ValueError, naming the file, for one that is no message.
     """
-    schemas = {Path(schema_address(name)): _json(json_schema(entry)) for name, entry in CATALOGUE.items()}
-    document = asyncapi(read_examples(root))
-    return schemas | {Path("schemas/asyncapi.yaml"): _yaml(document), Path("docs/events.md"): events_page()}
+    examples = read_examples(root)
+    schemas = {name: json_schema(entry, recorded(name, examples)) for name, entry in VERSIONS.entries().items()}
+    files = {Path(schema_address(name)): _json(schema) for name, schema in schemas.items()}
+    page = events_page({name: schemas[name] for name in CATALOGUE})
+    return files | {Path("schemas/asyncapi.yaml"): _yaml(asyncapi(examples)), Path("docs/events.md"): page}
 
 
 def differences(root: Path, files: Mapping[Path, str]) -> dict[Path, str]:

@@ -1,5 +1,6 @@
 """One JSON Schema (2020-12) for one type of event: what its payload must be."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
@@ -11,6 +12,10 @@ from cairn.schemas.addresses import key_template, owner_template, subject_templa
 PERSONAL = "x-personal"
 """Marks a field that can hold personal data."""
 
+UNITS = {"seconds": "seconds", "bytes": "bytes", "ratio": "0 to 1", "at": "instant, UTC"}
+"""What the end of a field's name says of its unit."""
+
+_LONGEST_EXAMPLE = 80
 _FIRST = ("type", "properties", "required", "additionalProperties")
 _RULE = "Readers ignore fields that they do not know; writers may not send any."
 
@@ -22,17 +27,22 @@ class _Untitled(GenerateJsonSchema):
         return False
 
 
-def json_schema(entry: EventType) -> dict[str, Any]:
-    """The schema that a payload of this type must meet before it may be sent."""
+def json_schema(entry: EventType, recorded: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """The schema that a payload of this type must meet before it may be sent; `recorded` ones show its fields."""
     made = entry.facts.model_json_schema(schema_generator=_Untitled, mode="validation")
     _lift_marks(made)
     for node in (made, *made.get("$defs", {}).values()):
         _describe(node.get("properties", {}), made)
+        _tell_units(node.get("properties", {}))
+        for shown in node.pop("examples", ()):
+            _show(node, made, shown)
+    for payload in recorded:
+        _show(made, made, payload)
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": schema_address(entry.name),
         "title": made.pop("title"),
-        "description": f"{made.pop('description')}\n\n{_RULE}",
+        "description": f"{made.pop('description')}\n\nOnly {owner_template(entry)} sends it. {_RULE}",
         "x-type": entry.name,
         "x-topic": topic_template(entry),
         "x-owner": owner_template(entry),
@@ -41,6 +51,11 @@ def json_schema(entry: EventType) -> dict[str, Any]:
         **({"x-judge": entry.judge} if entry.judge else {}),
     }
     return head | {key: made[key] for key in sorted(made, key=_rank)}
+
+
+def unit_of(name: str) -> str:
+    """The unit that a field's name ends in; empty where it has none."""
+    return UNITS.get(name.rpartition("_")[2], "")
 
 
 def _rank(key: str) -> int:
@@ -52,6 +67,33 @@ def _describe(fields: dict[str, Any], made: dict[str, Any]) -> None:
     for field in fields.values():
         if "$ref" in field and "description" not in field:
             field["description"] = made["$defs"][field["$ref"].rpartition("/")[2]]["description"]
+
+
+def _tell_units(fields: dict[str, Any]) -> None:
+    for name, field in fields.items():
+        if unit_of(name):
+            field["x-unit"] = unit_of(name)
+
+
+def _show(node: Any, made: dict[str, Any], value: Any) -> None:
+    """Give plain fields without an example one from a recorded payload."""
+    if "$ref" in node:
+        node = made["$defs"][node["$ref"].rpartition("/")[2]]
+    for branch in node.get("anyOf", ()):
+        _show(branch, made, value)
+    if isinstance(value, list) and "items" in node:
+        for item in value:
+            _show(node["items"], made, item)
+    if isinstance(value, dict):
+        for name, field in node.get("properties", {}).items():
+            if _is_plain(value.get(name)) and "examples" not in field:
+                field["examples"] = [value[name]]
+            _show(field, made, value.get(name))
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value says what it is in one short line."""
+    return value is not None and not isinstance(value, list | dict) and len(str(value)) <= _LONGEST_EXAMPLE
 
 
 def _lift_marks(node: Any) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, JsonValue
 
 from cairn.events.values.scalars import (
     Count,
@@ -19,6 +19,11 @@ from cairn.events.values.scalars import (
     Value,
     Word,
 )
+
+
+def _shown(example: dict[str, JsonValue]) -> ConfigDict:
+    """An example for the fields of a value object, which its schemas show."""
+    return ConfigDict(json_schema_extra={"examples": [example]})
 
 
 class ObjectRef(Value):
@@ -47,6 +52,8 @@ class ModelRef(Value):
 
 class DatasetRef(Value):
     """A version of a dataset."""
+
+    model_config = _shown({"version": "2026-11-21"})
 
     name: Name
     """The dataset's name."""
@@ -121,6 +128,20 @@ class IoSchema(Value):
 class Metric(Value):
     """One measured figure, with all that is needed to read it rightly."""
 
+    model_config = _shown(
+        {
+            "name": "roc_auc",
+            "value": 0.993,
+            "lower": 0.981,
+            "upper": 0.999,
+            "confidence": 0.95,
+            "n": 114,
+            "split": "held_out",
+            "slice": "region=north",
+            "higher_is_better": True,
+        }
+    )
+
     name: Word
     """Which figure, e.g. `roc_auc`."""
     value: Real
@@ -145,6 +166,10 @@ class Metric(Value):
 
 class Check(Value):
     """One question that was asked and its answer: gates, expectations and policy rules alike."""
+
+    model_config = _shown(
+        {"name": "roc_auc", "asked": "at least 0.9", "measured": "0.993", "passed": True, "reason": "n = 114"}
+    )
 
     name: Word
     """Which check."""
@@ -172,6 +197,10 @@ class Period(Value):
 class EventRef(Value):
     """An event, named so that nobody can swap it."""
 
+    model_config = _shown(
+        {"source": "/cairn/registry", "id": "5f0c1f9e-8d5b-5c0e-9d55-6f2f6f0f3c11", "type": "cairn.model.promoted.v1"}
+    )
+
     source: Annotated[str, Field(min_length=1, max_length=256)]
     """Its source."""
     id: Word
@@ -185,6 +214,8 @@ class EventRef(Value):
 class LogRange(Value):
     """A run of records in one partition, both ends included."""
 
+    model_config = _shown({"topic": "predictions", "partition": 3, "first_offset": 1200, "last_offset": 1699})
+
     topic: Annotated[str, Field(max_length=249)]
     """The topic, without the installation's prefix."""
     partition: Count
@@ -197,6 +228,8 @@ class LogRange(Value):
 
 class Reason(Value):
     """Why something was decided so."""
+
+    model_config = _shown({"code": "gate-failed", "text": "roc_auc is 0.87, at least 0.9 was asked for"})
 
     code: Word
     """For programs: a word in kebab case."""
