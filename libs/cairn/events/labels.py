@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from cairn.events.event import Event
-from cairn.events.values import Count, Instant, ModelName, Period, Real, Scalar, Value, Word
+from cairn.events.values import PERSONAL, Count, Instant, ModelName, Period, Real, Scalar, Value, Word
 
 
 class _Joined(Value):
@@ -13,7 +13,7 @@ class _Joined(Value):
 
     prediction_id: Word | None = None
     """The id that serving gave the prediction."""
-    entity: Annotated[str, Field(min_length=1, max_length=128, json_schema_extra={"x-personal": True})] | None = None
+    entity: Annotated[str, Field(min_length=1, max_length=128), PERSONAL] | None = None
     """Whom or what it is about, under the name that the caller sent with the request."""
     period: Period | None = None
     """The time that it is about; goes with `entity`."""
@@ -34,14 +34,14 @@ class _Joined(Value):
 class Label(_Joined):
     """The true answer to one prediction."""
 
-    value: Scalar
+    value: Annotated[Scalar, PERSONAL]
     """The true value of the target."""
 
 
 class Outcome(_Joined):
     """A business figure that followed from one prediction."""
 
-    value: Real
+    value: Annotated[Real, PERSONAL]
     """The figure."""
 
 

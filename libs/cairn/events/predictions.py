@@ -7,6 +7,7 @@ from pydantic import Field
 from cairn.events.event import Event
 from cairn.events.serving import Replica
 from cairn.events.values import (
+    PERSONAL,
     Count,
     Instant,
     ModelName,
@@ -33,9 +34,9 @@ class ServedModel(Value):
 class Output(Value):
     """What the model answered."""
 
-    score: Real
+    score: Annotated[Real, PERSONAL]
     """Probability of the positive class."""
-    label: Scalar
+    label: Annotated[Scalar, PERSONAL]
     """The class that was answered."""
 
 
@@ -44,9 +45,9 @@ class PredictionRow(Value):
 
     prediction_id: Word
     """Given by serving; labels name it."""
-    request_id: Annotated[str, Field(max_length=128)] | None = None
+    request_id: Annotated[str, Field(max_length=128), PERSONAL] | None = None
     """Given by the caller."""
-    entity: Annotated[str, Field(max_length=128, json_schema_extra={"x-personal": True})] | None = None
+    entity: Annotated[str, Field(max_length=128), PERSONAL] | None = None
     """Whom or what it is about, as the caller named it."""
     served_at: Instant
     """When it was answered."""
@@ -54,7 +55,7 @@ class PredictionRow(Value):
     """The arm that answered."""
     version: Number
     """The version that answered."""
-    features: Annotated[tuple[Scalar, ...], Field(max_length=500, json_schema_extra={"x-personal": True})]
+    features: Annotated[tuple[Scalar, ...], Field(max_length=500), PERSONAL]
     """The inputs, in the order of `columns`."""
     output: Output
     """The answer."""

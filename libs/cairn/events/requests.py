@@ -7,7 +7,18 @@ from pydantic import Field
 from cairn.events.declaration import Declaration
 from cairn.events.event import Event
 from cairn.events.policy import Policy
-from cairn.events.values import Count, DatasetRef, EventRef, ModelName, ModelRef, Name, Number, PolicyRef, Service, Text
+from cairn.events.values import (
+    Count,
+    DatasetRef,
+    EventRef,
+    ModelName,
+    ModelRef,
+    Name,
+    Number,
+    PolicyRef,
+    Remark,
+    Service,
+)
 
 
 class DeclarationSubmitted(Event):
@@ -35,7 +46,7 @@ class TrainingRequested(Event):
     """The model."""
     dataset: DatasetRef | None = None
     """On which accepted dataset; none named means the latest."""
-    reason: Text = ""
+    reason: Remark = ""
     """Why, for people."""
 
 
@@ -48,7 +59,7 @@ class ApprovalGiven(Event):
     """The verdict that the person read."""
     policy: PolicyRef | None = None
     """The policy that the person read."""
-    comment: Text = ""
+    comment: Remark = ""
     """What the person wants remembered."""
 
 
@@ -61,7 +72,7 @@ class ApprovalWithheld(Event):
     """The verdict that the person read."""
     policy: PolicyRef | None = None
     """The policy that the person read."""
-    comment: Text = ""
+    comment: Remark = ""
     """Why."""
 
 
@@ -72,7 +83,7 @@ class RollbackRequested(Event):
     """The model."""
     version: Number | None = None
     """The version to go back to; none named means the champion before this one."""
-    reason: Text = ""
+    reason: Remark = ""
     """Why, for people."""
 
 
@@ -87,5 +98,5 @@ class RedriveRequested(Event):
     """Its partition."""
     offset: Count
     """Its offset."""
-    reason: Text = ""
+    reason: Remark = ""
     """Why it should work now, for people."""

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from cairn.schemas.accepting import Gap, Node, Schema, find_gaps
+from cairn.schemas.json_schema import PERSONAL
 
 _NEXT_MAJOR = "or make a new major version of the type, with an upcaster from this one"
 _IDENTITY = ("x-type", "x-topic", "x-owner", "x-subject", "x-key", "x-judge")
-_PERSONAL = "x-personal"
 
 Whom = Literal["reader", "writer"]
 
@@ -124,7 +124,7 @@ def _judge_words(name: str, path: str, old: Schema, new: Schema) -> Iterator[Bre
     if "default" in old and "default" in new and json.dumps(old["default"]) != json.dumps(new["default"]):
         change = _change("default", old["default"], new["default"])
         yield Break(name, path, change, "reader", "Keep the default: events that leave the field out would change.")
-    if old.get(_PERSONAL) and not new.get(_PERSONAL):
+    if old.get(PERSONAL) and not new.get(PERSONAL):
         cure = "Keep the mark: what was written as personal stays so."
         yield Break(name, path, "no longer marked as personal", "reader", cure)
 

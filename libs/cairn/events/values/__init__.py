@@ -33,6 +33,7 @@ from cairn.events.values.objects import (
 )
 from cairn.events.values.scalars import (
     LARGEST_INTEGER,
+    PERSONAL,
     Count,
     Digest,
     Handle,
@@ -44,6 +45,7 @@ from cairn.events.values.scalars import (
     Parameters,
     Ratio,
     Real,
+    Remark,
     Scalar,
     Seconds,
     Service,

@@ -10,6 +10,10 @@ LARGEST_INTEGER = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly."""
 
 
+PERSONAL = Field(json_schema_extra={"x-personal": True})
+"""Marks a field that can hold personal data."""
+
+
 def _in_utc(instant: datetime) -> datetime:
     try:
         return instant.astimezone(UTC)
@@ -32,6 +36,8 @@ ModelName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){0
 Service = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}$", examples=["registry"])]
 Handle = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._@-]{0,127}$", examples=["ada"])]
 Text = Annotated[str, Field(max_length=2000)]
+Remark = Annotated[str, Field(max_length=2000), PERSONAL]
+"""What a person wrote for other people."""
 Word = Annotated[str, Field(min_length=1, max_length=128)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", examples=["sha256:" + "9f" * 32])]
 Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
