@@ -3,10 +3,7 @@
 Reading is a total function: whatever lies in the log, it answers with a message or with the reason why it is none.
 """
 
-import hashlib
-import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,50 +14,16 @@ from cairn.events.catalogue import CATALOGUE, TOPICS, EventType, carries
 from cairn.events.envelope import ATTRIBUTES, Envelope
 from cairn.events.event import Event
 from cairn.events.identity import Cause, Installation
+from cairn.events.record import Headers, Malformed, Record
 from cairn.events.signing import Signer, Trust, signed_bytes, source_matches
+from cairn.events.structured import STRUCTURED_TYPE, unwrap
 from cairn.events.upcasting import VERSIONS, Versions
 from cairn.events.values import EventRef, format_instant
 
-Headers = Sequence[tuple[str, bytes | None]]
-
 JSON_TYPE = "application/json"
-STRUCTURED_TYPE = "application/cloudevents+json"
 _FIELDS = frozenset(ATTRIBUTES) - {"specversion"}
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _MOST_HEADERS = 64
-_MOST_STRUCTURED_OVERHEAD = 8 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A Kafka record, as it lay in the log."""
-
-    topic: str
-    """Without the installation's prefix."""
-    partition: int
-    offset: int
-    timestamp: int
-    """Milliseconds since 1970, as Kafka appended it."""
-    key: bytes | None
-    headers: Headers
-    value: bytes | None
-    timestamp_type: int = 1
-    """Who set the timestamp: 0 the producer, 1 the broker."""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the value bytes."""
-        return "sha256:" + hashlib.sha256(self.value or b"").hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Malformed:
-    """Why a record is not an event that counts."""
-
-    code: str
-    """For programs: kebab case."""
-    text: str
-    """For people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +85,10 @@ def read(record: Record, versions: Versions = VERSIONS) -> Message | Malformed:
     if isinstance(headers, Malformed):
         return headers
     if headers.get("content-type", "").startswith(STRUCTURED_TYPE):
-        return _read_structured(record, versions)
+        unwrapped = unwrap(record)
+        if isinstance(unwrapped, Malformed):
+            return unwrapped
+        return _message(record, *unwrapped, versions)
     if "ce_id" not in headers and "ce_type" not in headers:
         return Malformed("not-a-cloudevent", "there are neither ce_ headers nor a structured CloudEvent")
     attributes = tuple((name[3:], text) for name, text in headers.items() if name.startswith("ce_"))
@@ -144,26 +110,6 @@ def _text_headers(headers: Headers) -> dict[str, str] | Malformed:
         except UnicodeDecodeError:
             return Malformed("header", f"the header {name!r} is not UTF-8")
     return texts
-
-
-def _read_structured(record: Record, versions: Versions) -> Message | Malformed:
-    value = record.value or b""
-    topic = TOPICS.get(record.topic)
-    if topic and len(value) > topic.max_value_bytes + _MOST_STRUCTURED_OVERHEAD:
-        return Malformed("too-large", f"the event has {len(value)} bytes")
-    try:
-        content = json.loads(value)
-    except (ValueError, RecursionError):
-        return Malformed("json", "the value is not JSON")
-    if not isinstance(content, dict) or not isinstance(content.get("data"), dict):
-        return Malformed("not-a-cloudevent", "the value is not a CloudEvent whose data is a JSON object")
-    data = content.pop("data")
-    attributes = tuple((name, text) for name, text in content.items() if isinstance(text, str))
-    try:
-        payload = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
-    except (ValueError, RecursionError):
-        return Malformed("json", "the data cannot be written as JSON")
-    return _message(record, attributes, STRUCTURED_TYPE, payload, versions)
 
 
 def _message(
