@@ -99,7 +99,7 @@ def _show(story: "Story") -> None:
 
 
 def _row(heard: Any, begin: int) -> dict[str, object]:
-    from cairn.cli.tail import short
+    from cairn.cli.wanted import short
 
     seconds = (heard.message.record.timestamp - begin) / 1000
     return {

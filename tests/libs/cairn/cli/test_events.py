@@ -1,4 +1,4 @@
-"""`cairn events tail`: the log as it lies there, for people and for programs."""
+"""`cairn events tail`, `search` and `show`: the log as it lies there, for people and for programs."""
 
 import asyncio
 import json
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.libs.cairn.cli.conftest import Outcome
+from tests.libs.cairn.cli.test_manners import start
 from tests.libs.cairn.installations import USER_TOPICS, new_installation, write_raw
 
 from cairn.context import Context
@@ -49,7 +50,7 @@ def test_so_many_as_wanted_are_shown(context: Context, cairn: Cairn) -> None:
 
 
 def test_all_are_shown_from_the_beginning(context: Context, cairn: Cairn) -> None:
-    assert len(cairn("events", "tail", "--from-beginning").out.splitlines()) == 13
+    assert len(cairn("events", "search").out.splitlines()) == 13
 
 
 @pytest.mark.parametrize("wanted", ["rollback.requested", "cairn.rollback.requested.v1", "rollback.*"])
@@ -58,9 +59,9 @@ def test_a_type_is_named_in_full_or_in_short(context: Context, cairn: Cairn, wan
 
 
 def test_several_types_add_up(context: Context, cairn: Cairn) -> None:
-    arguments = ("--from-beginning", "--type", "rollback.requested", "--type", "training.*")
+    arguments = ("--type", "rollback.requested", "--type", "training.*")
 
-    assert len(cairn("events", "tail", *arguments).out.splitlines()) == 13
+    assert len(cairn("events", "search", *arguments).out.splitlines()) == 13
 
 
 def test_a_subject_may_have_a_star(context: Context, cairn: Cairn) -> None:
@@ -153,3 +154,74 @@ def test_a_service_is_a_subject_too(context: Context, cairn: Cairn) -> None:
     asyncio.run(redrive())
 
     assert subjects_of(cairn("events", "tail", "--json", "--subject", "service/*")) == ["service/registry"]
+
+
+def test_a_search_asks_who(context: Context, cairn: Cairn) -> None:
+    assert len(cairn("events", "search", "--who", "person/ada").out.splitlines()) == 13
+    assert len(cairn("events", "search", "--who", f"/{context.installation.name}/*").out.splitlines()) == 13
+    assert cairn("events", "search", "--who", "person/bob") == Outcome(0, "", "")
+
+
+def test_a_search_asks_when(context: Context, cairn: Cairn) -> None:
+    seventh = cairn("events", "search", "--json").out.splitlines()[6]
+    when = json.loads(seventh)["appended_at"]
+
+    assert subjects_of(cairn("events", "search", "--json", "--since", when))[0] == "model/risk.m6"
+    assert subjects_of(cairn("events", "search", "--json", "--until", when))[-1] == "model/risk.m5"
+    assert len(cairn("events", "search", "--since", "1h").out.splitlines()) == 13
+    assert cairn("events", "search", "--until", "1h") == Outcome(0, "", "")
+
+
+def test_a_time_that_is_none_is_wrong_usage(context: Context, cairn: Cairn) -> None:
+    outcome = cairn("events", "search", "--since", "yesterday")
+
+    assert outcome.code == 2
+    assert "'yesterday' is no time: write 15m" in outcome.err
+
+
+def test_a_search_follows_what_arrives_until_its_reader_leaves(context: Context) -> None:
+    follower = start("events", "search", "--follow", "--json", "--type", "rollback.requested")
+    assert follower.stdout
+    assert follower.stderr
+    first = json.loads(follower.stdout.readline())
+
+    async def ask_again() -> None:
+        async with Publisher(context) as publisher:
+            await publisher.publish(RollbackRequested(model="risk.m4"))
+
+    asyncio.run(ask_again())
+    second = json.loads(follower.stdout.readline())
+    follower.stdout.close()
+    asyncio.run(ask_again())
+
+    assert [first["data"]["model"], second["data"]["model"]] == ["risk.m3", "risk.m4"]
+    assert follower.wait(20) == 0
+    assert follower.stderr.read() == b""
+    follower.stderr.close()
+
+
+def test_one_event_is_shown_by_its_id_its_name_and_its_place(context: Context, cairn: Cairn) -> None:
+    event = json.loads(cairn("events", "tail", "-n", 1, "--json").out)
+    identity = event["attributes"]["id"]
+    place = f"{event['topic']}[{event['partition']}]@{event['offset']}"
+
+    for name in (identity, f"{event['attributes']['source']}#{identity}", place):
+        assert cairn("events", "show", name).data == event
+        assert json.loads(cairn("events", "show", name, "--json").out) == event
+
+
+@pytest.mark.parametrize(("name", "code"), [("no-such-id", 1), ("requests[0]@999999", 1), ("requests[99]@0", 2)])
+def test_an_event_that_is_not_there_is_said_to_be_missing(context: Context, cairn: Cairn, name: str, code: int) -> None:
+    outcome = cairn("events", "show", name)
+
+    assert (outcome.code, outcome.out) == (code, "")
+    assert name.split("@")[0] in outcome.err
+
+
+def test_a_malformed_record_is_shown_by_its_place(context: Context, cairn: Cairn) -> None:
+    asyncio.run(write_raw(context, "requests", b"\xff\xfe", partition=1))
+    event = json.loads(cairn("events", "tail", "-n", 1, "--json").out)
+
+    shown = cairn("events", "show", f"requests[1]@{event['offset']}")
+
+    assert shown.data["malformed"]["code"] == "not-a-cloudevent"
