@@ -10,14 +10,12 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.contract.schema_strategies import payloads
-from tests.contract.test_wire import CAIRN, FEW, SOURCE, UNSIGNED, every_type, facts_from, topic_of
+from tests.contract.test_wire import CAIRN, FEW, SOURCE, UNSIGNED, draw_payload, every_type, facts_from, topic_of
 
 from cairn.events import CATALOGUE, Heard, Installation, Message, Record, check, read, write
 from cairn.events.envelope import Envelope, schema_address
 from cairn.events.structured import STRUCTURED_TYPE
 from cairn.schemas.examples import Example, read_examples
-from cairn.schemas.json_schema import json_schema
 
 EXAMPLES = read_examples(Path(__file__).parents[2])
 JSON = JSONFormat()
@@ -66,7 +64,7 @@ def record_of(message: KafkaMessage, topic: str) -> Record:
 @FEW
 @given(data=st.data())
 def test_what_the_sdk_writes_counts_here(name: str, data: st.DataObject) -> None:
-    payload = data.draw(payloads(json_schema(CATALOGUE[name])))
+    payload = draw_payload(name, data)
     facts = facts_from(name, payload)
     if facts is None:
         return
@@ -96,7 +94,7 @@ def test_what_the_sdk_writes_counts_here(name: str, data: st.DataObject) -> None
 @FEW
 @given(data=st.data())
 def test_the_sdk_reads_what_is_written_here(name: str, data: st.DataObject) -> None:
-    facts = facts_from(name, data.draw(payloads(json_schema(CATALOGUE[name]))))
+    facts = facts_from(name, draw_payload(name, data))
     if facts is None:
         return
     envelope = Envelope(

@@ -23,6 +23,7 @@ from cairn.events import (
     Message,
     Outgoing,
     Record,
+    RecordDiscarded,
     Signer,
     Trust,
     TrustedKey,
@@ -33,6 +34,7 @@ from cairn.events import (
     write,
 )
 from cairn.events.envelope import format_sequence, schema_address
+from cairn.events.values import Reason
 from cairn.schemas.json_schema import json_schema
 
 CAIRN = Installation()
@@ -69,6 +71,12 @@ def facts_from(name: str, payload: Any) -> Event | None:
         raise
 
 
+def draw_payload(name: str, data: st.DataObject) -> Any:
+    """A payload of this type; what a service tells of itself is the registry's."""
+    payload = data.draw(payloads(json_schema(CATALOGUE[name])))
+    return payload | ({"service": "registry"} if CATALOGUE[name].topic == "operations" else {})
+
+
 def envelope_for(name: str, facts: Event, **more: str) -> Envelope:
     told = {"id": "6f1c", "time": "2026-11-01T00:00:00.000000Z", "sequence": format_sequence(7)} | more
     subject = CATALOGUE[name].subject_of(facts)
@@ -92,7 +100,7 @@ def heard(record: Record, trust: Trust = TRUSTED, installation: Installation = C
 @FEW
 @given(data=st.data())
 def test_whatever_the_schema_admits_survives_the_wire(name: str, data: st.DataObject) -> None:
-    facts = facts_from(name, data.draw(payloads(json_schema(CATALOGUE[name]))))
+    facts = facts_from(name, draw_payload(name, data))
     if facts is None:
         return
     more = data.draw(st.fixed_dictionaries({"traceparent": TEXTS, "basis": TEXTS, "correlationid": TEXTS}))
@@ -215,3 +223,49 @@ def test_the_smallest_publisher_needs_one_header_a_key_and_five_members() -> Non
     assert result.message.envelope.subject == "model/risk.loans"
     assert result.message.envelope.time == "2026-11-01T00:00:00.000000Z"
     assert result.message.envelope.story == "1"
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        (b'{"model": "a", "model": "b"}', "the field 'model' is there twice"),
+        (b'{"items": [{"value": 1, "value": 2}]}', "the field 'value' is there twice"),
+        (b'{"target": "a\\u0000b"}', "a text holds a NUL character"),
+    ],
+)
+def test_what_outsiders_write_can_be_read_in_one_way_only(value: bytes, fault: str) -> None:
+    record = replace(labels_sent(None), value=value)
+    result = heard(record, UNSIGNED)
+    assert isinstance(result, Malformed)
+    assert (result.code, result.text) == ("schema", fault)
+
+
+def test_a_backslash_before_u0000_is_a_backslash() -> None:
+    facts = facts_from(LABELS, {"model": "risk", "target": r"\u0000", "items": [A_LABEL]})
+    assert facts
+    assert isinstance(heard(record_of(write(facts, envelope_for(LABELS, facts), "labels", CAIRN, SIGNER))), Heard)
+
+
+def test_the_members_of_a_structured_event_are_there_once() -> None:
+    value = b'{"specversion": "1.0", "id": "1", "id": "2", "source": "/x", "type": "%s", "data": {}}' % LABELS.encode()
+    result = heard(Record("labels", 0, 0, NOW, b"k", (("content-type", b"application/cloudevents+json"),), value))
+    assert refused(result) == "schema"
+
+
+@pytest.mark.parametrize("version", [None, b"", b"0.3", b"2.0"])
+def test_another_version_of_cloudevents_is_none(version: bytes | None) -> None:
+    assert refused(heard(with_header(labels_sent(), "ce_specversion", version))) == "not-a-cloudevent"
+
+
+def test_a_service_tells_only_of_itself() -> None:
+    facts = RecordDiscarded(
+        service="trainer",
+        topic="labels",
+        partition=0,
+        offset=0,
+        digest="sha256:" + "0" * 64,
+        reason=Reason(code="x", text="y"),
+        parking=1,
+    )
+    envelope = envelope_for("cairn.record.discarded.v1", facts)
+    assert refused(heard(record_of(write(facts, envelope, "operations.registry", CAIRN, SIGNER)))) == "wrong-topic"

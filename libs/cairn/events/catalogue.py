@@ -26,6 +26,9 @@ from cairn.events.event import Event
 SERVICES = ("registry", "trainer", "validator", "deployer", "monitor", "governance-auditor")
 """The six services, in the order in which they are brought up."""
 
+OUTSIDE = ("upstream", "people")
+"""Who writes topics with programs of their own: data systems, people and CI."""
+
 Subject = Literal["model", "dataset", "policy", "service", "log"]
 
 
@@ -36,7 +39,7 @@ class Topic:
     name: str
     """Without the installation's prefix."""
     owner: str
-    """A service, `serving`, `upstream` (data systems) or `people` (and CI)."""
+    """A service, `serving`, or one of `OUTSIDE`."""
     partitions: int = 4
     max_value_bytes: int = 64 * 1024
 
@@ -59,8 +62,12 @@ class EventType:
 
     def subject_of(self, facts: Event) -> str:
         """What these facts are about, e.g. `model/risk.loans`."""
+        return f"{self.subject}/{self.entity_of(facts)}"
+
+    def entity_of(self, facts: Event) -> str:
+        """The name of the thing that these facts are about."""
         value = getattr(facts, self.entity)
-        return f"{self.subject}/{value if isinstance(value, str) else value.name}"
+        return str(value if isinstance(value, str) else value.name)
 
     def key_of(self, facts: Event) -> str:
         """The Kafka key: what has one key keeps its order."""

@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cairn.events.catalogue import CATALOGUE, TOPICS, EventType, carries
+from cairn.events.catalogue import CATALOGUE, OPERATIONS, OUTSIDE, TOPICS, EventType, carries
 from cairn.events.envelope import ATTRIBUTES, Envelope
 from cairn.events.event import Event
 from cairn.events.identity import Cause, Installation
+from cairn.events.plain_json import find_ambiguity
 from cairn.events.record import Headers, Malformed, Record
 from cairn.events.signing import Signer, Trust, signed_bytes, source_matches
 from cairn.events.structured import STRUCTURED_TYPE, unwrap
@@ -121,6 +122,8 @@ def _message(
     event_id, source, type_name = (known.get(name, "") for name in ("id", "source", "type"))
     if not 0 < len(event_id) <= 128 or not 0 < len(source) <= 256:
         return Malformed("identity", "id must have 1 to 128 characters and source 1 to 256")
+    if dict(attributes).get("specversion") != "1.0":
+        return Malformed("not-a-cloudevent", "specversion must be there and say 1.0")
     entry = versions.find(type_name)
     if entry is None:
         return _unknown_type(type_name, versions)
@@ -153,6 +156,8 @@ def check(
     instant = parse_instant(message.envelope.time)
     if instant is None:
         return Malformed("time", f"the time {message.envelope.time!r} is not an RFC 3339 instant with an offset"[:300])
+    if topic.owner in OUTSIDE and (ambiguity := find_ambiguity(message.data)):
+        return Malformed("schema", ambiguity)
     try:
         facts = versions.parse(message.envelope.type, message.data)
     except ValidationError as error:
@@ -161,6 +166,8 @@ def check(
 
 
 def _check_key(message: Message, facts: Event) -> Malformed | None:
+    if message.entry.topic == OPERATIONS and not message.record.topic.endswith(f".{message.entry.entity_of(facts)}"):
+        return Malformed("wrong-topic", f"{message.record.topic} tells nothing of {message.entry.entity_of(facts)}")
     subject, key = message.entry.subject_of(facts), message.entry.key_of(facts)
     if message.envelope.subject != subject or message.record.key != key.encode():
         return Malformed(

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from cairn.events.catalogue import TOPICS
+from cairn.events.plain_json import find_ambiguity
 from cairn.events.record import Malformed, Record
 
 STRUCTURED_TYPE = "application/cloudevents+json"
@@ -19,6 +20,8 @@ def unwrap(record: Record) -> tuple[Attributes, str, bytes] | Malformed:
     value, topic = record.value or b"", TOPICS.get(record.topic)
     if topic and len(value) > topic.max_value_bytes + _MOST_OVERHEAD:
         return Malformed("too-large", f"the event has {len(value)} bytes")
+    if ambiguity := find_ambiguity(value):
+        return Malformed("schema", ambiguity)
     try:
         content = json.loads(value)
     except (ValueError, RecursionError):
