@@ -1,14 +1,16 @@
 """The service's store: its transactions, and the guard that lets only projections write domain tables."""
 
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, create_engine, delete, event, insert, select
+from sqlalchemy import Connection, Engine, create_engine, delete, event, insert, inspect, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 from sqlmodel import Session, SQLModel
 
 from chassis import ledger
@@ -38,6 +40,7 @@ class Database:
     """A service's store on SQLite (embedded, one process) or PostgreSQL (replicas)."""
 
     def __init__(self, url: str, tables: type[SQLModel]) -> None:
+        """Connect to nothing yet. Raises StoreError."""
         self._tables = tables
         self.engine = _make_engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
@@ -65,12 +68,19 @@ class Database:
         self._hold.keep()
 
     def create_tables(self) -> None:
-        """Make all tables that are not there yet. Raises StoreHeld."""
+        """Make all tables that are not there yet. Raises StoreHeld, and StoreError where that is not allowed."""
         with Session(self._hold.bind) as session, session.begin():
             connection = session.connection()
             self._hold.enter_first(connection, DECIDER)  # two replicas may start at once
-            self._create_all(connection)
+            try:
+                self._create_all(connection)
+            except ProgrammingError as error:
+                raise StoreError(f"the tables of the store cannot be made: {describe(error)}") from None
             self._hold.life = connection.scalar(LIFE)
+
+    def has_tables(self) -> bool:
+        """Whether a service has ever begun on this store."""
+        return inspect(self.engine).has_table(ledger.META.name)
 
     def make_anew(self) -> None:
         """Delete all that the store holds: a new life of it begins, unfinished until `finish`."""
@@ -159,10 +169,15 @@ def describe(error: BaseException) -> str:
 
 
 def _make_engine(url: str) -> Engine:
-    address = make_url(url)
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):  # what they say may hold the password
+        raise StoreError(
+            "DATABASE_URL is not the address of a database: use sqlite:///path or postgresql://user:password@host/name"
+        ) from None
     if address.get_backend_name() == "sqlite":
         engine = create_engine(address, connect_args={"check_same_thread": False, "timeout": 30})
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", partial(_prepare_sqlite, address.database))
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     if address.get_backend_name() == "postgresql":
@@ -171,8 +186,17 @@ def _make_engine(url: str) -> Engine:
     raise StoreError(f"DATABASE_URL: {address.get_backend_name()} is not a store; use sqlite:///… or postgresql://…")
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
+def _prepare_sqlite(path: str | None, connection: Any, _record: Any) -> None:
     connection.isolation_level = None
+    try:
+        connection.execute("PRAGMA schema_version")
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            raise
+        raise StoreError(
+            f"DATABASE_URL: {path} is damaged, or no SQLite file. A store can be rebuilt from the log alone: move the "
+            "file away, then run the service's command rebuild"
+        ) from None
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")

@@ -94,7 +94,8 @@ class FileHold:
         if not path or path == ":memory:":
             return
         try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            if not Path(path).parent.exists():
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
             self._file = Path(f"{path}.lock").open("w")  # noqa: SIM115 # held as long as the process lives
         except OSError as error:
             raise StoreError(f"DATABASE_URL: the file {path} cannot be used: {error.strerror}") from None

@@ -30,7 +30,7 @@ from chassis.outbox import count_waiting
 from chassis.positions import DECIDER
 from chassis.processor import Outcome, Processor
 from chassis.relay import Relay
-from chassis.settings import ServiceSettings
+from chassis.settings import ServiceSettings, SettingsError
 from chassis.standing import begin_group, check_standing, refuse_unfinished
 from chassis.transaction import Voice
 from chassis.waiting import Clerk
@@ -72,13 +72,14 @@ class Service:
     def build(
         cls, definition: Definition, settings: ServiceSettings, clock: Callable[[], datetime] = wall_clock
     ) -> "Service":
-        """Make every part; nothing connects before `run`. Raises TrustError, StoreError and what open_store raises."""
+        """Make every part; nothing connects before `run`.
+
+        Raises TrustError, StoreError, SettingsError, and StoreUnreachable for objects that have no place.
+        """
         installation = Installation(settings.installation)
         voice = Voice(definition.name, installation, Signer.load(settings.key_file), settings.commit_code)
         database = Database(settings.database_url.get_secret_value(), definition.tables)
-        objects = open_store(
-            settings.objects, s3=read_s3_settings(os.environ) if settings.objects.startswith("s3:") else None
-        )
+        objects = _open_objects(settings.objects)
         trust = Trust.load(settings.trust_file)
         processor = Processor(definition, database, voice, trust, objects, clock)
         failpoints = Failpoints.parse(settings.failpoints, settings.failpoints_spent)
@@ -108,7 +109,7 @@ class Service:
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT.
 
-        Raises StoreError, KafkaUnreachable, PortUnavailable and what ends a part for good.
+        Raises StoreError, KafkaUnreachable, SettingsError and what ends a part for good.
         """
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -281,6 +282,13 @@ class Service:
 
     def _measure(self) -> None:
         self.metrics.waiting.set(count_waiting(self.database))
+
+
+def _open_objects(place: str) -> ObjectStore:
+    try:
+        return open_store(place, s3=read_s3_settings(os.environ) if place.startswith("s3:") else None)
+    except ValueError as error:
+        raise SettingsError(f"CAIRN_OBJECTS: {error}") from None
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:

@@ -23,13 +23,9 @@ from chassis.outbox import earliest_unconfirmed
 from chassis.positions import DECIDER, load_positions
 from chassis.processor import Processor
 from chassis.relay import Relay
-from chassis.settings import ServiceSettings
+from chassis.settings import ServiceSettings, SettingsError
 from chassis.waiting import Clerk
 from chassis.work import Worker
-
-
-class PortUnavailable(Exception):
-    """The service's own port cannot be opened; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +127,15 @@ class Parts:
 
 
 def open_port(settings: ServiceSettings) -> socket.socket:
-    """Open the service's own port; a free one is chosen for 0. Raises PortUnavailable."""
+    """Open the service's own port; a free one is chosen for 0. Raises SettingsError."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host, settings.port), family=family)
     except OSError as error:
-        raise PortUnavailable(
-            f"CAIRN_HOST, CAIRN_PORT: {settings.host}:{settings.port} cannot be opened ({error.strerror}): stop what "
-            "uses it, or name another"
+        why = str(error.strerror).partition(" (while")[0]  # the address, which follows, is said here
+        raise SettingsError(
+            f"CAIRN_HOST, CAIRN_PORT: {settings.host}:{settings.port} cannot be opened ({why}): stop what uses it, or "
+            "name another"
         ) from None
 
 
