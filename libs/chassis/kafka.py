@@ -71,25 +71,18 @@ def as_record(raw: object, installation: Installation) -> Record:
 class Log:
     """Reads the log by hand: no group is joined, nothing is committed but through `commit`.
 
-    Each call raises KafkaUnreachable when Kafka refuses it, or gives nothing for as long as the log is patient.
+    Each call raises KafkaUnreachable when Kafka refuses it, or gives nothing for `PATIENCE_SECONDS`.
     """
 
-    def __init__(
-        self, consumer: AIOKafkaConsumer, installation: Installation, servers: str, patience_seconds: float
-    ) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, installation: Installation, servers: str) -> None:
         self._consumer = consumer
         self._installation = installation
         self._servers = servers
-        self._patience_seconds = patience_seconds
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls,
-        bootstrap_servers: str,
-        installation: Installation,
-        group: str | None = None,
-        patience_seconds: float = PATIENCE_SECONDS,
+        cls, bootstrap_servers: str, installation: Installation, group: str | None = None
     ) -> "AsyncIterator[Log]":
         """Connect. Raises KafkaUnreachable."""
         consumer = AIOKafkaConsumer(
@@ -100,7 +93,7 @@ class Log:
             max_partition_fetch_bytes=_FETCH_BYTES,
             fetch_max_wait_ms=10,  # all that is asked for is there: who waits for more only holds up the next question
         )
-        log = cls(consumer, installation, bootstrap_servers, patience_seconds)
+        log = cls(consumer, installation, bootstrap_servers)
         try:
             await log._answer(consumer.start(), "connecting")
             yield log
@@ -109,7 +102,7 @@ class Log:
 
     async def _answer(self, call: Awaitable[T], doing: str) -> T:
         try:
-            return await reached(call, self._servers, self._patience_seconds, doing)
+            return await reached(call, self._servers, PATIENCE_SECONDS, doing)
         except (BrokerUnreachable, TopicRefused) as error:
             raise KafkaUnreachable(str(error)) from error
 

@@ -16,7 +16,6 @@ from cairn.topics import create_topics
 from chassis.kafka import GroupInUse, KafkaUnreachable, Log
 
 PARTITION = ("labels", 0)
-PATIENCE_SECONDS = 2.0
 
 
 @pytest.fixture
@@ -30,6 +29,11 @@ async def installation(kafka: str) -> Installation:
 async def log(kafka: str, installation: Installation) -> AsyncIterator[Log]:
     async with Log.open(kafka, installation, installation.name) as opened:
         yield opened
+
+
+@pytest.fixture
+def lose_patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    return lambda: monkeypatch.setattr("chassis.kafka.PATIENCE_SECONDS", 2.0)
 
 
 async def read(log: Log, end: int) -> list[object]:
@@ -46,14 +50,17 @@ QUESTIONS: dict[str, Callable[[Log], Awaitable[object]]] = {
 }
 
 
-async def test_no_question_to_a_broker_that_froze_is_waited_for_for_ever(tmp_path: Path) -> None:
+async def test_no_question_to_a_broker_that_froze_is_waited_for_for_ever(
+    tmp_path: Path, lose_patience: Callable[[], None]
+) -> None:
     installation = Installation("frozen")
     async with LocalKafka(tmp_path, fast_start=True) as server:
         await create_topics(server.bootstrap_servers, installation)
-        async with Log.open(server.bootstrap_servers, installation, "frozen", PATIENCE_SECONDS) as log:
+        async with Log.open(server.bootstrap_servers, installation, "frozen") as log:
             for ask in list(QUESTIONS.values())[1:]:
                 await ask(log)
             os.kill(server._child.pid, signal.SIGSTOP)
+            lose_patience()
             try:
                 for doing, ask in QUESTIONS.items():
                     with pytest.raises(KafkaUnreachable, match=f"{server.bootstrap_servers} did not answer .*{doing}"):
@@ -64,12 +71,12 @@ async def test_no_question_to_a_broker_that_froze_is_waited_for_for_ever(tmp_pat
 
 
 async def test_a_record_that_kafka_does_not_have_is_not_waited_for_for_ever(
-    kafka: str, installation: Installation
+    log: Log, lose_patience: Callable[[], None]
 ) -> None:
-    async with Log.open(kafka, installation, patience_seconds=PATIENCE_SECONDS) as log:
-        with pytest.raises(KafkaUnreachable, match=r"did not answer within 2 s while reading .*labels/0 to 1"):
-            async with asyncio.timeout(60):
-                await read(log, 1)
+    lose_patience()
+    with pytest.raises(KafkaUnreachable, match=r"did not answer within 2 s while reading .*labels/0 to 1"):
+        async with asyncio.timeout(60):
+            await read(log, 1)
 
 
 async def test_what_kafka_refuses_is_a_message_too(log: Log) -> None:
