@@ -15,8 +15,7 @@ from chassis.processor import StoreBehind
 @contextmanager
 def appending(database: Database, consumer: str) -> Iterator[tuple[Session, dict[Partition, int]]]:
     """A transaction of a consumer that only appends; its positions are stored by the caller."""
-    with database.begin(deciding=False) as session, database.projecting(session, "appender"):
-        database.lock_consumer(session, consumer)
+    with database.begin(appender=consumer) as session, database.projecting(session, "appender"):
         yield session, load_positions(session.connection(), consumer)
 
 

@@ -1,34 +1,35 @@
-"""The service's store: one engine, one lock, and the guard that lets only projections write domain tables."""
+"""The service's store: its transactions, and the guard that lets only projections write domain tables."""
 
-import fcntl
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 from typing import Any
-from zlib import crc32
+from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, delete, event, insert, inspect, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 from sqlmodel import Session, SQLModel
 
 from chassis import ledger
+from chassis.holding import LIFE, FileHold, Hold, ServerHold, StoreError, StoreHeld
+from chassis.positions import DECIDER
 
 _WRITE = re.compile(
     r"""\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*(?:WITH\b.*?\b)?
     (?:(?:INSERT(?:\s+OR\s+\w+)?|REPLACE|MERGE)\s+INTO|UPDATE|DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+"?(\w+)"?""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
-_DECIDER_LOCK = 7_203_001
-_REPLICA_LOCK = 7_203_002
-_CONSUMER_LOCK = 7_203_003
-_POSTGRES_OPTIONS = "-c lock_timeout=60s -c idle_in_transaction_session_timeout=120s -c tcp_keepalives_idle=30"
-"""A replica that freezes inside a transaction must not hold up the others for ever."""
-
-
-class StoreError(Exception):
-    """The store cannot be used; the message says why and what to do."""
+_UNFINISHED = "rebuilding"
+_POSTGRES = {
+    "options": "-c lock_timeout=60s -c idle_in_transaction_session_timeout=120s -c tcp_keepalives_idle=30",
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "tcp_user_timeout": 60_000,
+}
+"""A replica that freezes inside a transaction must not hold up the others for ever, nor a dead network a replica."""
 
 
 class ForbiddenWrite(Exception):
@@ -39,6 +40,7 @@ class Database:
     """A service's store on SQLite (embedded, one process) or PostgreSQL (replicas)."""
 
     def __init__(self, url: str, tables: type[SQLModel]) -> None:
+        """Connect to nothing yet. Raises StoreError."""
         self._tables = tables
         self.engine = _make_engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
@@ -46,7 +48,7 @@ class Database:
             mapper.local_table.name: mapper.class_.topic  # type: ignore[attr-defined]  # a mapped table has a name
             for mapper in tables._sa_registry.mappers  # noqa: SLF001 # SQLModel offers no public way to its registry
         }
-        self._lock_file: Any = None
+        self._hold: Hold = FileHold(self.engine) if self.is_sqlite else ServerHold(self.engine)
         event.listen(self.engine, "before_cursor_execute", self._guard)
 
     @property
@@ -54,37 +56,70 @@ class Database:
         """Each domain table's name and the topic that feeds it."""
         return dict(self._topic_of)
 
-    def create_tables(self) -> None:
-        """Make all tables that are not there yet."""
-        with self.engine.begin() as connection:
-            self._lock_decider(connection)  # two replicas may start at once
-            ledger.METADATA.create_all(connection)
-            self._tables.metadata.create_all(connection)
-
-    def drop_tables(self) -> None:
-        """Delete everything."""
-        self._tables.metadata.drop_all(self.engine)
-        ledger.METADATA.drop_all(self.engine)
-
     def take_ownership(self, *, exclusive: bool) -> None:
         """Hold the store for this process; alone if `exclusive`. Raises StoreError if somebody else holds it."""
-        if self.is_sqlite:
-            self._lock_sqlite_file()
-        else:
-            self._lock_replica(exclusive=exclusive)
+        self._hold.take(exclusive=exclusive)
+
+    def keep_ownership(self) -> None:
+        """Look whether the store is held still, and take it again if not.
+
+        Raises StoreHeld while a rebuild runs, StoreReplaced when one has run.
+        """
+        self._hold.keep()
+
+    def create_tables(self) -> None:
+        """Make all tables that are not there yet. Raises StoreHeld, and StoreError where that is not allowed."""
+        with Session(self._hold.bind) as session, session.begin():
+            connection = session.connection()
+            self._hold.enter_first(connection, DECIDER)  # two replicas may start at once
+            try:
+                self._create_all(connection)
+            except ProgrammingError as error:
+                raise StoreError(f"the tables of the store cannot be made: {describe(error)}") from None
+            self._hold.life = connection.scalar(LIFE)
+
+    def has_tables(self) -> bool:
+        """Whether a service has ever begun on this store."""
+        return inspect(self.engine).has_table(ledger.META.name)
+
+    def make_anew(self) -> None:
+        """Delete all that the store holds: a new life of it begins, unfinished until `finish`."""
+        life = str(uuid4())
+        marks = [{"name": "life", "value": life}, {"name": _UNFINISHED, "value": "yes"}]
+        with Session(self._hold.bind) as session, session.begin():
+            connection = session.connection()
+            # In one transaction: nobody may find an empty store without its marks.
+            self._tables.metadata.drop_all(connection)
+            ledger.METADATA.drop_all(connection)
+            self._create_all(connection)
+            connection.execute(insert(ledger.META), marks)
+        self._hold.life = life
+
+    def finish(self) -> None:
+        """The store that was made anew is whole."""
+        with self.begin() as session:
+            session.execute(delete(ledger.META).where(ledger.META.c.name == _UNFINISHED))
+
+    def is_unfinished(self) -> bool:
+        """Whether the store was being made anew, and that never ended."""
+        with self.read() as session:
+            mark = select(ledger.META.c.value).where(ledger.META.c.name == _UNFINISHED)
+            return session.execute(mark).scalar() is not None
 
     def close(self) -> None:
         """Let go of the store."""
-        if self._lock_file is not None:
-            self._lock_file.close()
+        self._hold.release()
         self.engine.dispose()
 
     @contextmanager
-    def begin(self, *, deciding: bool = True) -> Iterator[Session]:
-        """One transaction, committed at the end. One that decides holds the service's lock from its start."""
-        with Session(self.engine, expire_on_commit=False, autoflush=True) as session, session.begin():
-            if deciding:
-                self._lock_decider(session.connection())
+    def begin(self, *, deciding: bool = True, appender: str = "") -> Iterator[Session]:
+        """One transaction, committed at the end.
+
+        One that decides is the only one that does, on whatever replica; one of an `appender` that appender's only
+        one. Raises StoreHeld and StoreReplaced.
+        """
+        with Session(self._hold.bind, expire_on_commit=False, autoflush=True) as session, session.begin():
+            self._hold.enter(session.connection(), appender or (DECIDER if deciding else ""))
             yield session
 
     @contextmanager
@@ -106,16 +141,9 @@ class Database:
         finally:
             info["cairn_projecting"] = before
 
-    def lock_consumer(self, session: Session, consumer: str) -> None:
-        """Let one transaction of this consumer run at a time, on whatever replica."""
-        if not self.is_sqlite:
-            keys = {"kind": _CONSUMER_LOCK, "consumer": crc32(consumer.encode()) - 2**31}
-            session.execute(text("SELECT pg_advisory_xact_lock(:kind, :consumer)"), keys)
-
-    def _lock_decider(self, connection: Connection) -> None:
-        # On SQLite the transaction was begun IMMEDIATE, which is the same lock.
-        if not self.is_sqlite:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _DECIDER_LOCK})
+    def _create_all(self, connection: Connection) -> None:
+        ledger.METADATA.create_all(connection)
+        self._tables.metadata.create_all(connection)
 
     def _guard(self, connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
         match = _WRITE.match(statement)
@@ -126,50 +154,49 @@ class Database:
             doing = f"a projection of {projecting}" if projecting else "code that is no projection"
             raise ForbiddenWrite(f"the table {match[1]} is fed by {fed_by} alone; {doing} tried to change it")
 
-    def _lock_sqlite_file(self) -> None:
-        path = self.engine.url.database
-        if not path or path == ":memory:":
-            return
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self._lock_file = Path(f"{path}.lock").open("w")  # noqa: SIM115 # held as long as the process lives
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StoreError(
-                f"another process uses {path}: stop it first (a file has one owner; replicas need PostgreSQL)"
-            ) from None
-
-    def _lock_replica(self, *, exclusive: bool) -> None:
-        self._lock_file = self.engine.connect()
-        name = "pg_try_advisory_lock" if exclusive else "pg_try_advisory_lock_shared"
-        held = self._lock_file.execute(text(f"SELECT {name}(:key)"), {"key": _REPLICA_LOCK}).scalar()
-        self._lock_file.commit()
-        if not held:
-            raise StoreError("another process uses this database: stop all replicas first, or the rebuild that runs")
-
 
 def is_infrastructure(error: BaseException) -> bool:
     """Whether trying again later may help: the store, the disk or the network is in trouble, not the event."""
     if isinstance(error, DBAPIError):
         return isinstance(error, OperationalError) or error.connection_invalidated
-    return isinstance(error, OSError)
+    return isinstance(error, (OSError, StoreHeld))
+
+
+def describe(error: BaseException) -> str:
+    """An error of the store in words, without the statement that met it."""
+    said = error.orig if isinstance(error, DBAPIError) else error
+    return " ".join(str(said).split()) or type(error).__name__
 
 
 def _make_engine(url: str) -> Engine:
-    address = make_url(url)
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):  # what they say may hold the password
+        raise StoreError(
+            "DATABASE_URL is not the address of a database: use sqlite:///path or postgresql://user:password@host/name"
+        ) from None
     if address.get_backend_name() == "sqlite":
         engine = create_engine(address, connect_args={"check_same_thread": False, "timeout": 30})
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", partial(_prepare_sqlite, address.database))
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     if address.get_backend_name() == "postgresql":
         driver = address.set(drivername="postgresql+psycopg")
-        return create_engine(driver, isolation_level="READ COMMITTED", connect_args={"options": _POSTGRES_OPTIONS})
+        return create_engine(driver, isolation_level="READ COMMITTED", connect_args=_POSTGRES)
     raise StoreError(f"DATABASE_URL: {address.get_backend_name()} is not a store; use sqlite:///… or postgresql://…")
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
+def _prepare_sqlite(path: str | None, connection: Any, _record: Any) -> None:
     connection.isolation_level = None
+    try:
+        connection.execute("PRAGMA schema_version")
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            raise
+        raise StoreError(
+            f"DATABASE_URL: {path} is damaged, or no SQLite file. A store can be rebuilt from the log alone: move the "
+            "file away, then run the service's command rebuild"
+        ) from None
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")

@@ -5,12 +5,10 @@ import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chassis.settings import SettingsError, read_named_file
+
 POINTS = ("after-commit", "after-send", "during-work")
 """After a transaction was committed; after Kafka confirmed a send, before that is stored; while work is under way."""
-
-
-class UnknownFailpoint(ValueError):
-    """A failpoint was armed that does not exist."""
 
 
 @dataclass(slots=True)
@@ -24,13 +22,13 @@ class Failpoints:
 
     @classmethod
     def parse(cls, text: str, spent: Path | None = None) -> "Failpoints":
-        """Read the setting. Raises UnknownFailpoint."""
-        gone_off = spent.read_text().split() if spent and spent.exists() else []
+        """Read the setting. Raises SettingsError."""
+        gone_off = read_named_file("CAIRN_FAILPOINTS_SPENT", spent).split() if spent and spent.exists() else []
         armed = {}
         for part in filter(None, text.split(",")):
             name, _, hit = part.partition("@")
             if name not in POINTS or not (hit or "1").isdigit():
-                raise UnknownFailpoint(f"CAIRN_FAILPOINTS: {part!r} is not one of {', '.join(POINTS)} with @<hit>")
+                raise SettingsError(f"CAIRN_FAILPOINTS: {part!r} is not one of {', '.join(POINTS)} with @<hit>")
             if name not in gone_off:
                 armed[name] = int(hit or 1)
         return cls(armed, spent)

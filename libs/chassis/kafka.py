@@ -1,25 +1,33 @@
 """What the chassis asks of Kafka beside the stream itself: ends, committed offsets, runs of the log."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import CommitFailedError
 from aiokafka.partitioner import murmur2
 
-from cairn.broker import stopped
+from cairn.broker import BrokerUnreachable, TopicRefused, reached, stopped
 from cairn.events.catalogue import TOPICS
 from cairn.events.codec import Record
 from cairn.events.identity import Installation
 
+PATIENCE_SECONDS = 30.0
+"""A broker that is restarted, or loses its leader, is back within this time."""
 _FETCH_BYTES = 4 * 1024 * 1024
+_UNTIL_CUT_OFF_MILLISECONDS = 86_400_000
+T = TypeVar("T")
 Partition = tuple[str, int]
 """A topic without prefix, and a partition."""
 
 
 class KafkaUnreachable(Exception):
     """Kafka does not answer, or has not the topics that it should have."""
+
+
+class GroupInUse(Exception):
+    """The group has members: nobody else may commit for it."""
 
 
 def new_producer(bootstrap_servers: str, client_id: str) -> AIOKafkaProducer:
@@ -61,11 +69,15 @@ def as_record(raw: object, installation: Installation) -> Record:
 
 
 class Log:
-    """Reads the log by hand: no group is joined, nothing is committed but through `commit`."""
+    """Reads the log by hand: no group is joined, nothing is committed but through `commit`.
 
-    def __init__(self, consumer: AIOKafkaConsumer, installation: Installation) -> None:
+    Each call raises KafkaUnreachable when Kafka refuses it, or gives nothing for `PATIENCE_SECONDS`.
+    """
+
+    def __init__(self, consumer: AIOKafkaConsumer, installation: Installation, servers: str) -> None:
         self._consumer = consumer
         self._installation = installation
+        self._servers = servers
 
     @classmethod
     @asynccontextmanager
@@ -81,47 +93,57 @@ class Log:
             max_partition_fetch_bytes=_FETCH_BYTES,
             fetch_max_wait_ms=10,  # all that is asked for is there: who waits for more only holds up the next question
         )
+        log = cls(consumer, installation, bootstrap_servers)
         try:
-            await asyncio.wait_for(consumer.start(), 15)
-        except (KafkaError, OSError, TimeoutError) as error:
-            await stopped(consumer.stop())
-            raise KafkaUnreachable(f"Kafka at {bootstrap_servers} does not answer: {error}") from None
-        try:
-            yield cls(consumer, installation)
+            await log._answer(consumer.start(), "connecting")
+            yield log
         finally:
             await stopped(consumer.stop())
+
+    async def _answer(self, call: Awaitable[T], doing: str) -> T:
+        try:
+            return await reached(call, self._servers, PATIENCE_SECONDS, doing)
+        except (BrokerUnreachable, TopicRefused) as error:
+            raise KafkaUnreachable(str(error)) from error
 
     def _kafka(self, partition: Partition) -> TopicPartition:
         return TopicPartition(self._installation.topic(partition[0]), partition[1])
 
     async def missing_topics(self, topics: Iterable[str]) -> list[str]:
         """The topics that are not there, prefix included."""
-        there = await self._consumer.topics()
+        there = await self._answer(self._consumer.topics(), "asking for topics")
         return [name for topic in topics if (name := self._installation.topic(topic)) not in there]
 
     async def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """The offset after the last record of each partition."""
         wanted = {self._kafka(one): one for one in partitions}
-        found = await self._consumer.end_offsets(list(wanted))
+        found = await self._answer(self._consumer.end_offsets(list(wanted)), "asking where the log ends")
         return {wanted[tp]: offset for tp, offset in found.items()}
 
     async def beginnings(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """The offset of the first record that is still there."""
         wanted = {self._kafka(one): one for one in partitions}
-        found = await self._consumer.beginning_offsets(list(wanted))
+        found = await self._answer(self._consumer.beginning_offsets(list(wanted)), "asking where the log begins")
         return {wanted[tp]: offset for tp, offset in found.items()}
 
     async def committed(self, partitions: Iterable[Partition]) -> dict[Partition, int | None]:
         """What the group has committed; None where it never did."""
         wanted = [(one, self._kafka(one)) for one in partitions]
         self._consumer.assign([tp for _, tp in wanted])
-        return {one: await self._consumer.committed(tp) for one, tp in wanted}
+        doing = "asking what the group has committed"
+        return {one: await self._answer(self._consumer.committed(tp), doing) for one, tp in wanted}
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Commit for the group."""
+        """Commit for the group from outside. Raises GroupInUse: the members of a group commit for themselves."""
         wanted = {self._kafka(one): offset for one, offset in offsets.items()}
         self._consumer.assign(list(wanted))
-        await self._consumer.commit(wanted)
+        await self._answer(self._commit(wanted), "committing for the group")
+
+    async def _commit(self, wanted: dict[TopicPartition, int]) -> None:
+        try:
+            await self._consumer.commit(wanted)
+        except CommitFailedError as error:
+            raise GroupInUse(str(error)) from error
 
     async def read(self, start: Mapping[Partition, int], end: Mapping[Partition, int]) -> AsyncIterator[Record]:
         """Every record from `start` up to, not including, `end`; order is kept within a partition."""
@@ -133,12 +155,19 @@ class Log:
             if (tp := self._kafka(one)) in left:
                 self._consumer.seek(tp, first)
         while left:
-            batches = await self._consumer.getmany(*left, timeout_ms=1000, max_records=2000)
+            batches = await self._answer(
+                self._consumer.getmany(*left, timeout_ms=_UNTIL_CUT_OFF_MILLISECONDS, max_records=2000),
+                f"reading {self._describe(left)}",
+            )
             for tp, batch in batches.items():
                 for raw in batch:
                     if tp in left and raw.offset < left[tp]:
                         yield as_record(raw, self._installation)
             for tp in list(left):
-                if await self._consumer.position(tp) >= left[tp]:
+                if await self._answer(self._consumer.position(tp), f"reading {tp.topic}/{tp.partition}") >= left[tp]:
                     del left[tp]
                     self._consumer.pause(tp)
+
+    def _describe(self, left: Mapping[TopicPartition, int]) -> str:
+        names = [f"{tp.topic}/{tp.partition} to {end}" for tp, end in left.items()]
+        return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

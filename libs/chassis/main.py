@@ -1,22 +1,24 @@
 """The command line of every service: run it, rebuild its store, or print its digest."""
 
+import argparse
 import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
 
-from pydantic import ValidationError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from cairn.events.signing import TrustError
-from chassis.database import Database, StoreError
+from cairn.objects import StoreUnreachable
+from chassis.database import Database, StoreError, describe, is_infrastructure
 from chassis.definition import Definition
 from chassis.digest import combine, digest_tables
 from chassis.kafka import KafkaUnreachable, Log
 from chassis.logs import configure_logs
+from chassis.processor import module_of
 from chassis.rebuild import Rebuild
 from chassis.service import Service
-from chassis.settings import ServiceSettings
+from chassis.settings import ServiceSettings, SettingsError
 
 OK, USAGE, UNREACHABLE = 0, 2, 3
 
@@ -31,26 +33,22 @@ def run_command(
 ) -> int:
     """`run` (also without a word), `rebuild`, `digest`, or one of the service's own; returns the exit code."""
     try:
-        read = settings.from_environment(dict(os.environ))
+        read = settings.from_environment(os.environ)
         definition = build(read)
         configure_logs(definition.name, read.log_level, read.log_format)
-        command, *rest = arguments or ["run"]
-        commands: dict[str, Callable[..., int]] = {
-            "run": _run,
-            "rebuild": _rebuild,
-            "digest": _digest,
-            **definition.commands,
-        }
-        if command not in commands:
-            print(f"unknown command {command!r}; known are: {', '.join(commands)}", file=sys.stderr)  # noqa: T201 # a message to a person
-            return USAGE
-        return commands[command](definition, read, *rest)
-    except ValidationError as error:
-        return _say(_explain_settings(error), USAGE)
-    except (StoreError, TrustError) as error:
+        name, *rest = arguments or ["run"]
+        commands = {"run": _run, "rebuild": _rebuild, "digest": _digest, **definition.commands}
+        if name not in commands:
+            return _say(f"unknown command {name!r}; known are: {', '.join(commands)}", USAGE)
+        return commands[name](definition, read, *rest)
+    except (SettingsError, StoreError, TrustError) as error:
         return _say(str(error), USAGE)
-    except (KafkaUnreachable, OperationalError) as error:
+    except (KafkaUnreachable, StoreUnreachable) as error:
         return _say(str(error), UNREACHABLE)
+    except DBAPIError as error:
+        if not is_infrastructure(error):
+            raise
+        return _say(f"the store that DATABASE_URL names is out of reach: {describe(error)}", UNREACHABLE)
 
 
 def _say(message: str, code: int) -> int:
@@ -58,17 +56,21 @@ def _say(message: str, code: int) -> int:
     return code
 
 
-def _explain_settings(error: ValidationError) -> str:
-    faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_input=False)]
-    return "the environment is not complete or not right: " + "; ".join(faults)
+def _parser(definition: Definition, command: Callable[..., int]) -> argparse.ArgumentParser:
+    name = command.__name__.removeprefix("_")
+    return argparse.ArgumentParser(f"python -P -m {module_of(definition.name)} {name}", description=command.__doc__)
 
 
-def _run(definition: Definition, settings: ServiceSettings) -> int:
+def _run(definition: Definition, settings: ServiceSettings, *arguments: str) -> int:
+    """Run the service until it is told to stop."""
+    _parser(definition, _run).parse_args(arguments)
     asyncio.run(Service.build(definition, settings).run())
     return OK
 
 
-def _rebuild(definition: Definition, settings: ServiceSettings) -> int:
+def _rebuild(definition: Definition, settings: ServiceSettings, *arguments: str) -> int:
+    """Delete the store and make it anew from the log; all replicas must be stopped."""
+    _parser(definition, _rebuild).parse_args(arguments)
     service = Service.build(definition, settings)
     service.database.take_ownership(exclusive=True)
     asyncio.run(_rebuild_from_log(service))
@@ -86,10 +88,16 @@ async def _rebuild_from_log(service: Service) -> None:
         await Rebuild(service.definition, service.database, service.processor, log, show).run()
 
 
-def _digest(definition: Definition, settings: ServiceSettings, *flags: str) -> int:
+def _digest(definition: Definition, settings: ServiceSettings, *arguments: str) -> int:
+    """Print one line that is the same for stores that hold the same."""
+    parser = _parser(definition, _digest)
+    parser.add_argument("--tables", action="store_true", help="a line for each table, too")
+    asked = parser.parse_args(arguments)
     database = Database(settings.database_url.get_secret_value(), definition.tables)
+    if not database.has_tables():
+        raise StoreError(f"the store has no tables: {definition.name} never ran on it. Is DATABASE_URL right?")
     tables = digest_tables(database, definition.tables.metadata)
-    if "--tables" in flags:
+    if asked.tables:
         for name, (digest, count) in tables.items():
             print(f"{name} {count} rows sha256:{digest}")  # noqa: T201 # the command's output
     rows = sum(count for _, count in tables.values())

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sqlalchemy import delete, insert
 from sqlmodel import Session
 
 from cairn.events.catalogue import topics_owned_by
@@ -79,14 +78,12 @@ class Rebuild:
             )
         offsets = {one: offset or 0 for one, offset in committed.items()}
         await self._refuse_torn_log(offsets)
-        self.database.drop_tables()
-        self.database.create_tables()
-        self._mark(unfinished=True)
+        self.database.make_anew()
         await self._read_own()
         await self._read_heard(offsets)
         for appender in self.definition.appenders:
             await self._append(appender.name, appender.topics, appender.append)
-        self._mark(unfinished=False)
+        self.database.finish()
 
     async def _refuse_torn_log(self, offsets: dict[Partition, int]) -> None:
         own = partitions_of(topic.name for topic in topics_owned_by(self.definition.name))
@@ -103,12 +100,6 @@ class Rebuild:
                 f"the log has lost records: {', '.join(torn[:5])}. Restore them from an archive first: what is made "
                 "from the rest would be another store"
             )
-
-    def _mark(self, *, unfinished: bool) -> None:
-        with self.database.begin() as session:
-            session.execute(delete(ledger.META).where(ledger.META.c.name == "rebuilding"))
-            if unfinished:
-                session.execute(insert(ledger.META).values(name="rebuilding", value="yes"))
 
     async def _read_own(self) -> None:
         # Operations first: their verdicts say which heard records were parked.

@@ -11,33 +11,36 @@ from functools import partial
 from typing import Any
 
 import structlog
-from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 
+from cairn.broker import BrokerUnreachable, TopicRefused, reached
 from cairn.children import Children
 from cairn.events.identity import Installation
 from cairn.events.signing import Signer, Trust
 from cairn.objects import ObjectStore, open_store, read_s3_settings
 from chassis.consumer import Consumer
-from chassis.database import Database
+from chassis.database import Database, describe, is_infrastructure
 from chassis.definition import Definition
 from chassis.failpoints import Failpoints
 from chassis.health import make_app
-from chassis.kafka import KafkaUnreachable, Log, partitions_of
+from chassis.kafka import KafkaUnreachable, Log
 from chassis.leases import void_leases
 from chassis.metrics import Metrics
 from chassis.outbox import count_waiting
 from chassis.positions import DECIDER
 from chassis.processor import Outcome, Processor
 from chassis.relay import Relay
-from chassis.settings import ServiceSettings
-from chassis.standing import check_standing
+from chassis.settings import ServiceSettings, SettingsError
+from chassis.standing import begin_group, check_standing, refuse_unfinished
 from chassis.transaction import Voice
 from chassis.waiting import Clerk
-from chassis.wiring import Parts, make_server
+from chassis.wiring import Parts, make_server, open_port
 from chassis.work import Worker
 
 _CONNECT_SECONDS = 60.0
+_STOP_SECONDS = 10.0
+_LOOK_SECONDS = 5.0
+"""How often a replica looks whether it holds its store still."""
 log = structlog.get_logger()
 
 
@@ -59,6 +62,7 @@ class Service:
     metrics: Metrics
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "store"))
     _starting: bool = True
+    _store_trouble: str = ""
     _consumers: list[Consumer] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _wake: list[Callable[[], None]] = field(default_factory=list)
@@ -68,13 +72,14 @@ class Service:
     def build(
         cls, definition: Definition, settings: ServiceSettings, clock: Callable[[], datetime] = wall_clock
     ) -> "Service":
-        """Make every part; nothing connects before `run`. Raises TrustError, StoreError and what open_store raises."""
+        """Make every part; nothing connects before `run`.
+
+        Raises TrustError, StoreError, SettingsError, and StoreUnreachable for objects that have no place.
+        """
         installation = Installation(settings.installation)
         voice = Voice(definition.name, installation, Signer.load(settings.key_file), settings.commit_code)
         database = Database(settings.database_url.get_secret_value(), definition.tables)
-        objects = open_store(
-            settings.objects, s3=read_s3_settings(os.environ) if settings.objects.startswith("s3:") else None
-        )
+        objects = _open_objects(settings.objects)
         trust = Trust.load(settings.trust_file)
         processor = Processor(definition, database, voice, trust, objects, clock)
         failpoints = Failpoints.parse(settings.failpoints, settings.failpoints_spent)
@@ -102,15 +107,19 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *arguments))
 
     async def run(self) -> None:
-        """Run until SIGTERM or SIGINT. Raises StoreError, KafkaUnreachable and what ends a part for good."""
+        """Run until SIGTERM or SIGINT.
+
+        Raises StoreError, KafkaUnreachable, SettingsError and what ends a part for good.
+        """
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         self.database.take_ownership(exclusive=False)
+        port = open_port(self.settings)
         routes = self.definition.routes(self.database) if self.definition.routes else ()
         app = make_app(self.database, self.metrics, self._unready, self._measure, routes)
-        server = make_server(app, self.settings)
-        serving = asyncio.create_task(server.serve())
+        server = make_server(app)
+        serving = asyncio.create_task(server.serve([port]))
         try:
             await self._until_stopped(stop, self._start_and_wait(stop))
         finally:
@@ -131,6 +140,8 @@ class Service:
 
     async def _start_and_wait(self, stop: asyncio.Event) -> None:
         await self.blocking(self.database.create_tables)
+        await self.blocking(refuse_unfinished, self.database, self.definition.name)
+        self._spawn("store", self._keep_store())
         await self._check_standing()
         children = Children(self.definition.preload)
         if self.definition.works and self.definition.preload:
@@ -173,7 +184,8 @@ class Service:
         for consumer in self._consumers:
             await consumer.commit()
         try:
-            await asyncio.wait_for(broker.stop(), 10)
+            async with asyncio.timeout(_STOP_SECONDS):
+                await broker.stop()
         except TimeoutError:
             log.warning("service.broker_left")
         for task in broken:
@@ -198,6 +210,20 @@ class Service:
         with self.database.begin() as session:
             void_leases(session)
 
+    async def _keep_store(self) -> None:
+        """Hold the store as long as the service runs; not ready while a rebuild has it. Raises StoreReplaced."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                await self.blocking(self.database.keep_ownership)
+            except Exception as error:
+                if not is_infrastructure(error):
+                    raise
+                self._store_trouble = describe(error)
+                log.warning("service.store_lost", error=self._store_trouble)
+            else:
+                self._store_trouble = ""
+
     async def _check_standing(self) -> None:
         """Wait for Kafka, then refuse to go on from a store that is behind the log."""
         deadline = asyncio.get_running_loop().time() + _CONNECT_SECONDS
@@ -210,9 +236,9 @@ class Service:
                     consumers = {DECIDER: self.definition.hears}
                     consumers |= {one.name: one.topics for one in self.definition.appenders}
                     await check_standing(self.database, self.processor, kafka, consumers)
-                    await self._commit_beginning(kafka)
+                    await begin_group(self.database, kafka, self.definition.hears, self.blocking)
                 return
-            except (KafkaUnreachable, KafkaError) as error:
+            except KafkaUnreachable as error:
                 if asyncio.get_running_loop().time() > deadline:
                     raise
                 log.warning("service.waiting_for_kafka", error=str(error))
@@ -225,18 +251,11 @@ class Service:
                 f"Kafka has no topic {', '.join(missing[:3])}: `cairn up` makes them, or `cairn prepare`"
             )
 
-    async def _commit_beginning(self, kafka: Log) -> None:
-        """The group's offsets are there from the first start on, so that a missing one means something."""
-        committed = await kafka.committed(partitions_of(self.definition.hears))
-        first = {one: 0 for one, offset in committed.items() if offset is None}
-        if first:
-            await kafka.commit(first)
-
     async def _start_broker(self, broker: KafkaBroker) -> None:
         try:
-            await asyncio.wait_for(broker.start(), _CONNECT_SECONDS)
-        except TimeoutError:
-            raise KafkaUnreachable(f"Kafka at {self.settings.bootstrap_servers} does not answer") from None
+            await reached(broker.start(), self.settings.bootstrap_servers, _CONNECT_SECONDS, "subscribing")
+        except (BrokerUnreachable, TopicRefused) as error:
+            raise KafkaUnreachable(str(error)) from error
 
     def _observe(self, outcome: Any, records: int) -> None:
         if not isinstance(outcome, Outcome):
@@ -258,10 +277,18 @@ class Service:
         stuck = [
             one.stopped or f"the consumer {one.name} waits for its store" for one in self._consumers if not one.healthy
         ]
-        return [*(["starting"] if self._starting else []), *stuck]
+        starting = ["starting"] if self._starting else []
+        return [*starting, *filter(None, [self._store_trouble]), *stuck]
 
     def _measure(self) -> None:
         self.metrics.waiting.set(count_waiting(self.database))
+
+
+def _open_objects(place: str) -> ObjectStore:
+    try:
+        return open_store(place, s3=read_s3_settings(os.environ) if place.startswith("s3:") else None)
+    except ValueError as error:
+        raise SettingsError(f"CAIRN_OBJECTS: {error}") from None
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:

@@ -1,14 +1,16 @@
 """Whether a store may go on from where it is: it must know all that it told, and all that its group has passed."""
 
-from sqlalchemy import select
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from typing import Any
 
 from cairn.events.catalogue import topics_owned_by
 from cairn.events.codec import Heard, Malformed, check, read
-from chassis import ledger
 from chassis.database import Database, StoreError
-from chassis.kafka import Log, Partition, partitions_of
+from chassis.kafka import GroupInUse, Log, Partition, partitions_of
 from chassis.outbox import confirm, confirmed_ends, position_of
-from chassis.positions import load_positions
+from chassis.positions import DECIDER, load_positions, save_positions
 from chassis.processor import Processor, module_of
 
 
@@ -19,21 +21,50 @@ class MustRebuild(StoreError):
         super().__init__(f"{why}. Stop all replicas of {service} and run: python -P -m {module_of(service)} rebuild")
 
 
+def refuse_unfinished(database: Database, service: str) -> None:
+    """Refuse to start on what a rebuild left behind. Raises MustRebuild."""
+    if database.is_unfinished():
+        raise MustRebuild(service, "a rebuild of this store was not finished")
+
+
 async def check_standing(
     database: Database, processor: Processor, log: Log, consumers: dict[str, tuple[str, ...]]
 ) -> None:
     """Refuse to start on a store that is behind its own topics, its group, or the log's beginning.
 
     `consumers` maps each consumer's name to its topics; the log is opened with the group of `decider`. Raises
-    MustRebuild and StoreError.
+    MustRebuild, StoreError and KafkaUnreachable.
     """
     service = processor.voice.service
-    with database.read() as session:
-        if session.execute(select(ledger.META.c.value).where(ledger.META.c.name == "rebuilding")).scalar():
-            raise MustRebuild(service, "a rebuild of this store was not finished")
+    refuse_unfinished(database, service)
     await _check_own_topics(database, processor, log, service)
     for consumer, topics in consumers.items():
         await _check_heard_topics(database, log, service, consumer, topics)
+
+
+async def begin_group(
+    database: Database, log: Log, topics: tuple[str, ...], run_blocking: Callable[..., Awaitable[Any]]
+) -> None:
+    """Commit 0 where the group never committed: from its first start on, a missing offset means something.
+
+    Replicas may start at once. Nothing that another committed is lowered: while this one holds the deciders' turn,
+    nobody can commit more than 0 for a partition of which the store has taken nothing. A group that has members
+    already lets nobody else commit; they do it themselves, from the positions that are stored here.
+    """
+    partitions = partitions_of(topics)
+    if None not in (await log.committed(partitions)).values():
+        return
+    async with AsyncExitStack() as stack:
+        transaction = database.begin()
+        session = await run_blocking(transaction.__enter__)
+        stack.push_async_exit(partial(run_blocking, transaction.__exit__))
+        positions = load_positions(session.connection(), DECIDER)
+        committed = await log.committed(partitions)
+        first = {one: 0 for one in partitions if committed[one] is None and not positions.get(one)}
+        if first:
+            save_positions(session.connection(), DECIDER, first)
+            with suppress(GroupInUse):
+                await log.commit(first)
 
 
 async def _check_own_topics(database: Database, processor: Processor, log: Log, service: str) -> None:
@@ -70,7 +101,7 @@ async def _check_heard_topics(
     database: Database, log: Log, service: str, consumer: str, topics: tuple[str, ...]
 ) -> None:
     partitions = partitions_of(topics)
-    committed = await log.committed(partitions) if consumer == "decider" else {}
+    committed = await log.committed(partitions) if consumer == DECIDER else {}
     beginnings = await log.beginnings(partitions)
     # After the group's offsets and before the ends: a replica beside this one may be moving all three.
     with database.read() as session:

@@ -1,6 +1,7 @@
 """Makes the parts of a running service and joins them: consumers, relay, workers, waits, the HTTP server."""
 
 import contextlib
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,7 @@ from chassis.outbox import earliest_unconfirmed
 from chassis.positions import DECIDER, load_positions
 from chassis.processor import Processor
 from chassis.relay import Relay
-from chassis.settings import ServiceSettings
+from chassis.settings import ServiceSettings, SettingsError
 from chassis.waiting import Clerk
 from chassis.work import Worker
 
@@ -125,12 +126,22 @@ class Parts:
         ]
 
 
-def make_server(app: Any, settings: ServiceSettings) -> uvicorn.Server:
+def open_port(settings: ServiceSettings) -> socket.socket:
+    """Open the service's own port; a free one is chosen for 0. Raises SettingsError."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family)
+    except OSError as error:
+        why = str(error.strerror).partition(" (while")[0]  # the address, which follows, is said here
+        raise SettingsError(
+            f"CAIRN_HOST, CAIRN_PORT: {settings.host}:{settings.port} cannot be opened ({why}): stop what uses it, or "
+            "name another"
+        ) from None
+
+
+def make_server(app: Any) -> uvicorn.Server:
     """The HTTP server of the service's own port. Signals stay the service's: it drains before its port closes."""
-    config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, log_config=None, lifespan="off", access_log=False
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", access_log=False))
     server.capture_signals = contextlib.nullcontext  # type: ignore[assignment, method-assign]  # uvicorn offers no setting for it
     return server
 

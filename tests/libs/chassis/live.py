@@ -15,6 +15,7 @@ from cairn.events.codec import Outgoing, Record
 from cairn.events.event import Event
 from cairn.events.identity import Installation
 from cairn.topics import create_topics
+from chassis import ledger
 from chassis.failpoints import Failpoints
 from chassis.kafka import Log, Partition, new_producer, partition_of, partitions_of
 from chassis.positions import DECIDER, load_positions
@@ -155,7 +156,8 @@ class Live:
 
     def lose_store(self) -> None:
         """Delete all that the store held."""
-        self.actor.database.drop_tables()
+        for metadata in (self.actor.definition.tables.metadata, ledger.METADATA):
+            metadata.drop_all(self.actor.database.engine)
         self.actor.database.create_tables()
 
     def copy_store(self, name: str) -> Path:

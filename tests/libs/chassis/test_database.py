@@ -1,12 +1,14 @@
 """The store: who may change which table, who holds it, and who waits for whom."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 
+import psycopg
 import pytest
 from sqlalchemy import delete, insert, text, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import registry
 from sqlmodel import Field, Session, select
 from tests.libs.chassis import toy as a
@@ -15,7 +17,8 @@ from tests.libs.chassis.toy import Alarm, Note, Tally, Toy, ToyTable
 
 from cairn.events import LabelsObserved, TrainingRequested
 from chassis import Definition, Handlers, Projections, Rows, Table, Transaction
-from chassis.database import Database, ForbiddenWrite, StoreError
+from chassis.database import Database, ForbiddenWrite, StoreError, is_infrastructure
+from chassis.holding import StoreHeld, StoreReplaced
 from chassis.testing import Actor, World
 
 Write = Callable[[Session], object]
@@ -158,6 +161,116 @@ def test_replicas_share_a_postgresql_database_but_a_rebuild_needs_it_alone(postg
         database.close()
 
 
+@pytest.fixture
+def opened(postgres_url: str) -> Iterator[Callable[[], Database]]:
+    """Opens the same PostgreSQL database as one more process would."""
+    made: list[Database] = []
+
+    def open_database() -> Database:
+        made.append(Database(postgres_url, ToyTable))
+        return made[-1]
+
+    yield open_database
+    for database in made:
+        database.close()
+
+
+def live_replica(opened: Callable[[], Database]) -> Database:
+    replica = opened()
+    replica.take_ownership(exclusive=False)
+    replica.create_tables()
+    return replica
+
+
+def cut_holders(url: str) -> int:
+    """End the connections that hold the store, as an administrator or a broken network would; how many there were."""
+    holders = "SELECT DISTINCT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid()"
+    with psycopg.connect(url, autocommit=True) as connection:
+        found = connection.execute(f"SELECT pg_terminate_backend(pid, 10000) FROM ({holders}) AS holder").fetchall()
+    return len(found)
+
+
+WRITERS: dict[str, Callable[[Database], object]] = {
+    "a decider": lambda database: database.begin(),
+    "a relay or a lease": lambda database: database.begin(deciding=False),
+    "an appender": lambda database: database.begin(appender="appender"),
+}
+
+
+@pytest.mark.parametrize("begin", WRITERS.values(), ids=WRITERS)
+def test_a_replica_whose_connection_was_cut_writes_nothing_beside_a_rebuild(
+    postgres_url: str, opened: Callable[[], Database], begin: Callable[[Database], object]
+) -> None:
+    replica, rebuild = live_replica(opened), opened()
+    assert cut_holders(postgres_url) == 1
+    rebuild.take_ownership(exclusive=True)
+    with pytest.raises(StoreHeld, match="a rebuild of this store is running") as refused, begin(replica):
+        pass
+    assert is_infrastructure(refused.value), "it is waited out"
+    rebuild.close()
+    with begin(replica):
+        pass
+
+
+@pytest.mark.parametrize("begin", WRITERS.values(), ids=WRITERS)
+def test_no_rebuild_begins_while_a_transaction_runs(
+    postgres_url: str, opened: Callable[[], Database], begin: Callable[[Database], object]
+) -> None:
+    replica, rebuild = live_replica(opened), opened()
+    assert cut_holders(postgres_url) == 1
+    with begin(replica), pytest.raises(StoreError, match="another process uses this database"):
+        rebuild.take_ownership(exclusive=True)
+    rebuild.take_ownership(exclusive=True)
+
+
+def test_a_rebuild_whose_connection_was_cut_ends_and_no_replica_goes_on_with_what_it_left(
+    postgres_url: str, opened: Callable[[], Database]
+) -> None:
+    replica, rebuild = live_replica(opened), opened()
+    assert cut_holders(postgres_url) == 1
+    rebuild.take_ownership(exclusive=True)
+    rebuild.make_anew()
+    assert rebuild.is_unfinished()
+    assert cut_holders(postgres_url) == 1
+    with pytest.raises(OperationalError):
+        rebuild.finish()
+    assert rebuild.is_unfinished()
+    with pytest.raises(StoreError, match="lost its hold on the store: run it again"), rebuild.begin():
+        pass
+    with pytest.raises(StoreReplaced, match="rebuilt since this process started: start it again"), replica.begin():
+        pass
+
+
+def test_a_replica_that_lost_its_hold_takes_it_again(postgres_url: str, opened: Callable[[], Database]) -> None:
+    replica, rebuild = live_replica(opened), opened()
+    assert cut_holders(postgres_url) == 1
+    with pytest.raises(OperationalError):
+        replica.keep_ownership()
+    replica.keep_ownership()
+    replica.keep_ownership()
+    with pytest.raises(StoreError, match="another process uses this database"):
+        rebuild.take_ownership(exclusive=True)
+
+
+def test_a_replica_that_lost_its_hold_to_a_rebuild_waits_and_then_must_start_again(
+    postgres_url: str, opened: Callable[[], Database]
+) -> None:
+    replica, rebuild = live_replica(opened), opened()
+    assert cut_holders(postgres_url) == 1
+    rebuild.take_ownership(exclusive=True)
+    with pytest.raises(OperationalError):
+        replica.keep_ownership()
+    with pytest.raises(StoreHeld, match="rebuild"):
+        replica.keep_ownership()
+    rebuild.make_anew()
+    rebuild.close()
+    with pytest.raises(StoreReplaced, match="start it again"):
+        replica.keep_ownership()
+    again = live_replica(opened)
+    with again.begin():
+        pass
+
+
 def test_a_store_that_is_neither_is_refused_by_name() -> None:
     with pytest.raises(StoreError, match="mysql is not a store; use sqlite"):
         Database("mysql://localhost/x", ToyTable)
@@ -187,8 +300,7 @@ def test_a_store_can_be_emptied_and_made_again(actor: Actor) -> None:
     empty = digest_of(actor)
     actor.hear(a.labels(), a.order())
     assert digest_of(actor) != empty
-    actor.database.drop_tables()
-    actor.database.create_tables()
+    actor.database.make_anew()
     actor.database.create_tables()
     assert digest_of(actor) == empty
 

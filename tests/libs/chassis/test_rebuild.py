@@ -55,8 +55,9 @@ async def delete_before(live: Live, where: Partition, offset: int) -> None:
 
 
 def durable(live: Live) -> dict[str, object]:
-    """All of a store but what only its own life knows: which heard record an answer was an answer to."""
+    """All of a store but what only its own life knows: its name, which heard record an answer was an answer to."""
     found = everything(live.actor)
+    found["chassis_meta"] = [row for row in found["chassis_meta"] if row["name"] != "life"]
     for row in found["chassis_told"]:
         for name in ("heard_topic", "heard_partition", "heard_offset"):
             del row[name]
