@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -54,6 +55,8 @@ INBOX = Table(
 )
 """The events that were applied."""
 
+_ONLY_WAITING: dict[str, Any] = {f"{dialect}_where": text('"offset" IS NULL') for dialect in ("sqlite", "postgresql")}
+
 TOLD = Table(
     f"{PREFIX}told",
     METADATA,
@@ -72,15 +75,8 @@ TOLD = Table(
     Column("heard_offset", BigInteger),
     Column("recorded_at", String(32), nullable=False),
     Column("offset", BigInteger),
-    Index(
-        f"{PREFIX}told_waiting",
-        "topic",
-        "partition",
-        "decision",
-        "position",
-        sqlite_where=text('"offset" IS NULL'),
-        postgresql_where=text('"offset" IS NULL'),
-    ),
+    Index(f"{PREFIX}told_waiting", "topic", "partition", "decision", "position", **_ONLY_WAITING),
+    Index(f"{PREFIX}told_heard", "heard_topic", "heard_partition", "heard_offset", **_ONLY_WAITING),
     Index(f"{PREFIX}told_cause", "cause"),
 )
 """All that was told, in order: the outbox is what has no offset yet."""
