@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
@@ -14,6 +15,7 @@ from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
 
 from cairn.events.codec import Record
 from cairn.events.identity import Installation
+from cairn.records import RecordConsumer
 from chassis.backoff import backoff_seconds
 from chassis.kafka import Partition, as_record, partitions_of
 
@@ -32,6 +34,17 @@ async def parse_batch(records: Any) -> KafkaMessage:
 async def decode_batch(message: KafkaMessage) -> Any:
     """The raw records themselves."""
     return message.raw_message
+
+
+class RecordBroker(KafkaBroker):
+    """The framework's broker, whose consumers hand out every record."""
+
+    async def _connect(self) -> Callable[..., RecordConsumer]:
+        make = await super()._connect()
+        assert isinstance(make, partial)
+        config = self.config.broker_config
+        config.builder = partial(RecordConsumer, *make.args, **make.keywords)
+        return config.builder
 
 
 @dataclass(slots=True)

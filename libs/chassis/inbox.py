@@ -5,6 +5,7 @@ from enum import Enum
 from sqlalchemy import Connection, bindparam, select
 
 from cairn.events.codec import Message
+from cairn.events.values import EventRef
 from chassis import ledger
 from chassis.upsert import insert_or_ignore
 
@@ -39,3 +40,9 @@ def claim(connection: Connection, message: Message) -> Claim:
         return Claim.NEW
     before = connection.execute(_DIGEST, {"of_source": envelope.source, "of_id": envelope.id}).scalar_one()
     return Claim.DUPLICATE if before == row["digest"] else Claim.CONFLICT
+
+
+def holds(connection: Connection, ref: EventRef) -> bool:
+    """Whether an event was applied."""
+    found = connection.execute(_DIGEST, {"of_source": ref.source, "of_id": ref.id}).scalar()
+    return found is not None

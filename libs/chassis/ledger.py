@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -22,6 +23,7 @@ from cairn.events.codec import Message, Outgoing, Record
 from cairn.events.envelope import cause_name
 from cairn.events.identity import Cause
 from cairn.events.values import EventRef
+from chassis.kafka import partition_of
 
 PREFIX = "chassis_"
 METADATA = MetaData()
@@ -53,6 +55,8 @@ INBOX = Table(
 )
 """The events that were applied."""
 
+_ONLY_WAITING: dict[str, Any] = {f"{dialect}_where": text('"offset" IS NULL') for dialect in ("sqlite", "postgresql")}
+
 TOLD = Table(
     f"{PREFIX}told",
     METADATA,
@@ -60,6 +64,7 @@ TOLD = Table(
     Column("event_id", String(36), nullable=False, unique=True),
     Column("type", String(128), nullable=False),
     Column("topic", String(249), nullable=False),
+    Column("partition", Integer, nullable=False),
     Column("key", LargeBinary, nullable=False),
     Column("headers", Text, nullable=False),
     Column("value", LargeBinary, nullable=False),
@@ -69,14 +74,9 @@ TOLD = Table(
     Column("heard_partition", Integer),
     Column("heard_offset", BigInteger),
     Column("recorded_at", String(32), nullable=False),
-    Column("partition", Integer),
     Column("offset", BigInteger),
-    Index(
-        f"{PREFIX}told_waiting",
-        "position",
-        sqlite_where=text('"offset" IS NULL'),
-        postgresql_where=text('"offset" IS NULL'),
-    ),
+    Index(f"{PREFIX}told_waiting", "topic", "partition", "decision", "position", **_ONLY_WAITING),
+    Index(f"{PREFIX}told_heard", "heard_topic", "heard_partition", "heard_offset", **_ONLY_WAITING),
     Index(f"{PREFIX}told_cause", "cause"),
 )
 """All that was told, in order: the outbox is what has no offset yet."""
@@ -190,6 +190,7 @@ def told_row(outgoing: Outgoing, bare_topic: str) -> dict[str, object]:
     """The columns of what is told that come from its bytes."""
     return {
         "topic": bare_topic,
+        "partition": partition_of(bare_topic, outgoing.key),
         "key": outgoing.key,
         "headers": dump_headers(outgoing.headers),
         "value": outgoing.value,

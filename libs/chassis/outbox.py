@@ -1,15 +1,15 @@
 """All that was told, in order. What Kafka has not confirmed yet waits here: that part is the outbox."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, tuple_, update
 
 from cairn.events.codec import EventTooLarge
 from chassis import ledger
 from chassis.database import Database
-from chassis.kafka import Partition, partition_of
+from chassis.kafka import Partition
 from chassis.upsert import upsert
 
 MOST_ROWS = 500
@@ -19,15 +19,23 @@ _told = ledger.TOLD.c
 _KNOWN = select(_told.event_id, _told.type, _told.topic, _told.key, _told.value).where(
     or_(_told.event_id == bindparam("of_event"), _told.cause == bindparam("of_cause"))
 )
-_LAST_SEQUENCE = select(ledger.SEQUENCE.c.last).where(
-    ledger.SEQUENCE.c.topic == bindparam("of_topic"), ledger.SEQUENCE.c.subject == bindparam("of_subject")
+_LAST_NUMBERS = select(
+    select(func.coalesce(func.max(_told.position), 0)).scalar_subquery(),
+    select(ledger.SEQUENCE.c.last)
+    .where(ledger.SEQUENCE.c.topic == bindparam("of_topic"), ledger.SEQUENCE.c.subject == bindparam("of_subject"))
+    .scalar_subquery(),
 )
-_LAST_POSITION = select(func.coalesce(func.max(_told.position), 0))
 _ADD = insert(ledger.TOLD)
+_FIRST_PARTITION = (
+    select(_told.topic, _told.partition).where(_told.offset.is_(None)).order_by(_told.topic, _told.partition).limit(1)
+)
+_NEXT_PARTITION = _FIRST_PARTITION.where(
+    tuple_(_told.topic, _told.partition) > tuple_(bindparam("topic"), bindparam("number"))
+)
 _ALL_WAITING = (
-    select(_told.position, _told.topic, _told.key, _told.headers, _told.value, _told.decision)
-    .where(_told.offset.is_(None))
-    .order_by(_told.position)
+    select(_told.position, _told.topic, _told.partition, _told.key, _told.headers, _told.value, _told.decision)
+    .where(_told.topic == bindparam("topic"), _told.partition == bindparam("number"), _told.offset.is_(None))
+    .order_by(_told.decision, _told.position)  # the order of positions, and one that only the right index offers
 )
 _WAITING = _ALL_WAITING.limit(bindparam("most"))
 _WAITING_OF_DECISION = _ALL_WAITING.where(_told.decision == bindparam("one"))
@@ -44,15 +52,11 @@ class Waiting:
 
     position: int
     topic: str
+    partition: int
     key: bytes
     headers: tuple[tuple[str, bytes], ...]
     value: bytes
     decision: int
-
-    @property
-    def partition(self) -> int:
-        """The partition of its key."""
-        return partition_of(self.topic, self.key)
 
 
 def find_related(connection: Connection, event_id: str, cause: str) -> Sequence[Any]:
@@ -60,14 +64,19 @@ def find_related(connection: Connection, event_id: str, cause: str) -> Sequence[
     return connection.execute(_KNOWN, {"of_event": event_id, "of_cause": cause}).all()
 
 
-def last_sequence(connection: Connection, topic: str, subject: str) -> int:
-    """The last sequence number of a topic and subject; 0 if there is none."""
-    return connection.execute(_LAST_SEQUENCE, {"of_topic": topic, "of_subject": subject}).scalar() or 0
+def find_told(connection: Connection, *type_names: str) -> list[tuple[str, bytes]]:
+    """All that was told of these types, in order: type and value."""
+    query = select(_told.type, _told.value).where(_told.type.in_(type_names)).order_by(_told.position)
+    return [(type_name, value) for type_name, value in connection.execute(query)]
 
 
-def last_position(connection: Connection) -> int:
-    """The place of the latest event among all that was told; 0 if there is none."""
-    return int(connection.execute(_LAST_POSITION).scalar_one())
+def last_numbers(connection: Connection, topic: str, subject: str) -> tuple[int, int]:
+    """The place of the latest event among all that was told, and the last sequence number of a topic and subject.
+
+    Each is 0 if there is none.
+    """
+    position, sequence = connection.execute(_LAST_NUMBERS, {"of_topic": topic, "of_subject": subject}).one()
+    return position, sequence or 0
 
 
 def add_told(connection: Connection, rows: list[dict[str, Any]]) -> None:
@@ -88,15 +97,42 @@ def save_sequences(connection: Connection, last: dict[tuple[str, str], int]) -> 
     connection.execute(upsert(connection, ledger.SEQUENCE, "topic", "subject"), rows)
 
 
-def load_waiting(database: Database, limit: int = MOST_ROWS) -> list[Waiting]:
-    """The oldest rows that Kafka has not confirmed, in order; a decision is never cut in two."""
+def load_waiting(database: Database, limit: int = MOST_ROWS, busy: Collection[Partition] = ()) -> list[Waiting]:
+    """Of each partition that is not busy the oldest rows that Kafka has not confirmed, in order.
+
+    A decision is never cut in two within a partition.
+    """
     with database.read() as session:
-        rows: Sequence[Any] = session.connection().execute(_WAITING, {"most": limit + 1}).all()
-        if len(rows) > limit:
-            cut = rows[-1].decision
-            rows = [row for row in rows if row.decision != cut]
-            rows = rows or session.connection().execute(_WAITING_OF_DECISION, {"one": cut}).all()
-    return [Waiting(row.position, row.topic, row.key, _sendable(row.headers), row.value, row.decision) for row in rows]
+        connection = session.connection()
+        rows = [
+            row
+            for partition in _waiting_partitions(connection)
+            if partition not in busy
+            for row in _oldest(connection, partition, limit)
+        ]
+    rows.sort(key=lambda row: row.position)
+    return [
+        Waiting(row.position, row.topic, row.partition, row.key, _sendable(row.headers), row.value, row.decision)
+        for row in rows
+    ]
+
+
+def _waiting_partitions(connection: Connection) -> Iterator[Partition]:
+    """The partitions that something waits for. A step from one to the next costs the same however much waits."""
+    found = connection.execute(_FIRST_PARTITION).first()
+    while found is not None:
+        yield found.topic, found.partition
+        found = connection.execute(_NEXT_PARTITION, {"topic": found.topic, "number": found.partition}).first()
+
+
+def _oldest(connection: Connection, partition: Partition, limit: int) -> Sequence[Any]:
+    where = {"topic": partition[0], "number": partition[1]}
+    rows = connection.execute(_WAITING, {**where, "most": limit + 1}).all()
+    if len(rows) <= limit:
+        return rows
+    cut = rows[-1].decision
+    whole = [row for row in rows if row.decision != cut]
+    return whole or connection.execute(_WAITING_OF_DECISION, {**where, "one": cut}).all()
 
 
 def confirm(database: Database, places: Iterable[tuple[int, int, int]]) -> None:

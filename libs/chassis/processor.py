@@ -1,40 +1,29 @@
 """Takes records, one batch a transaction: position, inbox, project, handle, project what was told, outbox."""
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
-from cairn.events.catalogue import TOPICS
 from cairn.events.codec import Heard, Malformed, Message, Record, check, read
 from cairn.events.event import Event
 from cairn.events.requests import RedriveRequested
 from cairn.events.signing import Trust
-from cairn.objects import ObjectStore, StoreUnreachable
-from chassis import inbox, outbox, parking
-from chassis.database import Database, ForbiddenWrite, is_infrastructure
+from cairn.objects import ObjectStore
+from chassis import inbox, parking
+from chassis.database import Database
 from chassis.definition import Definition
 from chassis.ledger import Origin
-from chassis.parking import Unfit
+from chassis.parking import Unfit, Verdict
 from chassis.positions import DECIDER, Partition, load_positions, save_positions
+from chassis.quality import Quality
 from chassis.rows import Rows
-from chassis.transaction import NotOwner, Place, Told, Transaction, TwoDecisions, Voice
-
-_MOST_BAD_IN_A_ROW = 5
-_MOST_BAD_OF_100 = 20
-_HARMLESS = frozenset({"unknown-type", "unsupported-version"})
-"""Reasons to park that say nothing about this deployment: a newer writer is at work."""
+from chassis.transaction import Place, Told, Transaction, Voice
 
 
 class StoreBehind(Exception):
     """The store has not seen records that its group has passed: it must be rebuilt."""
-
-
-class TooManyBad(Exception):
-    """Most records cannot be handled: that is a bad deployment, not bad data."""
 
 
 @dataclass(slots=True)
@@ -55,6 +44,10 @@ class Outcome:
         self.told += other.told
 
 
+Attempt = Callable[[Session, Record, dict[Partition, int]], Outcome | Malformed]
+"""Takes one record in; or says why it must be parked."""
+
+
 @dataclass(slots=True)
 class Processor:
     """The one place where a service's store changes."""
@@ -67,7 +60,9 @@ class Processor:
     clock: Callable[[], datetime]
     committed: Callable[[], None] = lambda: None
     """Called after every commit: wakes the relay, the workers and the waits."""
-    _recent: dict[Partition, deque[bool]] = field(default_factory=dict)
+    _quality: Quality = field(default_factory=Quality)
+    _verdicts: dict[Place, Verdict] | None = field(default=None, init=False)
+    """What was told of records that are still to be taken; None until somebody looked."""
 
     def take(self, records: Sequence[Record]) -> Outcome:
         """Apply a batch in one transaction, each record in a savepoint of its own.
@@ -75,27 +70,108 @@ class Processor:
         Raises StoreBehind, TooManyBad, and whatever tells that the infrastructure is in trouble; nothing is
         committed then.
         """
-        outcome, judged = Outcome(), {where: recent.copy() for where, recent in self._recent.items()}
+        if len(records) == 1:
+            # Alone in its transaction a record needs no savepoint, unless it must be parked.
+            try:
+                return self._take_batch(records, self._apply)
+            except Exception as error:  # noqa: BLE001 # raised again where it is not the record's fault
+                parking.reason_of(error)
+        return self._take_batch(records, self.try_to_take)
+
+    def _take_batch(self, records: Sequence[Record], attempt: Attempt) -> Outcome:
+        outcome, quality = Outcome(), self._quality.copy()
         try:
             with self.database.begin() as session:
-                self._take_all(session, records, outcome)
+                self._take_all(session, records, attempt, outcome)
         except BaseException:
-            self._recent = judged  # what is rolled back will be judged again
+            self._quality = quality  # what is rolled back will be judged again
             raise
         self.committed()
         return outcome
 
-    def _take_all(self, session: Session, records: Sequence[Record], outcome: Outcome) -> None:
-        positions = load_positions(session.connection(), DECIDER)
+    def _take_all(self, session: Session, records: Sequence[Record], attempt: Attempt, outcome: Outcome) -> None:
+        connection = session.connection()
+        positions = load_positions(connection, DECIDER)
+        if self._verdicts is None:
+            self._verdicts = parking.load_verdicts(connection, positions)
         moved: dict[Partition, int] = {}
         for record in records:
             where = (record.topic, record.partition)
             if record.offset < positions.get(where, 0):
                 continue
             self._refuse_gap(record, positions.get(where, 0))
-            self._take_one(session, record, positions, outcome)
+            self._take_one(session, record, positions, attempt, outcome)
             positions[where] = moved[where] = record.offset + 1
-        save_positions(session.connection(), DECIDER, moved)
+        save_positions(connection, DECIDER, moved)
+
+    def _take_one(
+        self, session: Session, record: Record, positions: dict[Partition, int], attempt: Attempt, outcome: Outcome
+    ) -> None:
+        verdict = self._verdicts.get(Place.of(record)) if self._verdicts else None
+        if verdict is not None and verdict.stands(session.connection()):
+            taken: Outcome | Malformed = verdict.reason
+        else:
+            taken = attempt(session, record, positions)
+            self._quality.note(self.voice.service, record, taken if isinstance(taken, Malformed) else None)
+        if isinstance(taken, Malformed):
+            parking.park(self, session, record, taken, positions)
+            outcome.parked.append((record, taken))
+            return
+        if verdict is not None:
+            parking.keep(session.connection(), record, verdict.reason, "redriven")
+        outcome.add(taken)
+
+    def _refuse_gap(self, record: Record, expected: int) -> None:
+        if record.offset > expected:
+            raise StoreBehind(
+                f"{record.topic}/{record.partition} continues at {record.offset}, the store has seen it to {expected}: "
+                f"stop all replicas and run `python -P -m {module_of(self.definition.name)} rebuild`"
+            )
+
+    def try_to_take(
+        self, session: Session, record: Record, positions: dict[Partition, int], place: Place | None = None
+    ) -> Outcome | Malformed:
+        """Take one record in, in a savepoint of its own; or the reason why it must be parked.
+
+        `place` is that of the record at hand, where another is driven again because of it. Raises what tells of
+        trouble with the infrastructure, and what no service may do.
+        """
+        try:
+            with session.begin_nested():
+                return self._apply(session, record, positions, place)
+        except Exception as error:  # noqa: BLE001 # raised again where it is not the record's fault
+            return parking.reason_of(error)
+
+    def _apply(
+        self, session: Session, record: Record, positions: dict[Partition, int], place: Place | None = None
+    ) -> Outcome:
+        heard = self.heard(record)
+        if heard is None:
+            return Outcome(skipped=1)
+        if not self.is_new(session, heard.message):
+            return Outcome(duplicates=1)
+        self.project(session, heard.facts, Origin.of(heard.message), sequence_of(heard.message), Place.of(record))
+        return Outcome(applied=1, told=self._decide(session, heard, positions, place or Place.of(record)))
+
+    def decide_again(self, record: Record, transaction: Transaction) -> None:
+        """Decide once more on a record that is applied: what was told already tells nothing, what was lost is told.
+
+        Raises what would park the record.
+        """
+        heard = self.heard(record)
+        if heard is not None:
+            self._decide(transaction.session, heard, transaction.positions, transaction.place)
+
+    def _decide(self, session: Session, heard: Heard, positions: dict[Partition, int], place: Place | None) -> int:
+        """Handle an event; how many events that told."""
+        transaction = Transaction(session, self.clock(), self.voice, Origin.of(heard.message), positions, place)
+        if isinstance(heard.facts, RedriveRequested):
+            parking.redrive(self, heard.facts, transaction)
+        handler = self.definition.handlers.by_type.get(type(heard.facts))
+        if handler:
+            handler(heard.facts, transaction)
+        self.settle(transaction)
+        return len(transaction.told)
 
     def step(
         self, cause: Origin, decide: Callable[[Transaction], None], *, attempt: int | None = None
@@ -115,6 +191,12 @@ class Processor:
         decide(transaction)
         self.settle(transaction)
         return tuple(transaction.told)
+
+    def settle(self, transaction: Transaction) -> None:
+        """Project what was told and put it into the outbox."""
+        for told in transaction.told:
+            self.project(transaction.session, told.facts, told.origin, told.sequence, None)
+        transaction.store_told()
 
     def project(self, session: Session, facts: Event, origin: Origin, sequence: int, place: Place | None) -> None:
         """Remember one event: the only way in which domain tables change."""
@@ -147,6 +229,12 @@ class Processor:
             raise Unfit(heard)
         return heard
 
+    def _concerns(self, message: Message) -> bool:
+        facts = message.entry.facts
+        if facts is RedriveRequested:
+            return True
+        return facts in self.definition.handlers.by_type or facts in self.definition.projections.by_type
+
     def is_new(self, session: Session, message: Message) -> bool:
         """Whether an event counts here for the first time. Raises Unfit if its id was used for other content."""
         claimed = inbox.claim(session.connection(), message)
@@ -154,100 +242,6 @@ class Processor:
             envelope = message.envelope
             raise Unfit(Malformed("id-reused", f"{envelope.source} used the id {envelope.id} for other content before"))
         return claimed is inbox.Claim.NEW
-
-    def _refuse_gap(self, record: Record, expected: int) -> None:
-        if record.offset > expected:
-            raise StoreBehind(
-                f"{record.topic}/{record.partition} continues at {record.offset}, the store has seen it to {expected}: "
-                f"stop all replicas and run `python -P -m {module_of(self.definition.name)} rebuild`"
-            )
-
-    def _concerns(self, message: Message) -> bool:
-        facts = message.entry.facts
-        if facts is RedriveRequested:
-            return True
-        return facts in self.definition.handlers.by_type or facts in self.definition.projections.by_type
-
-    def _take_one(self, session: Session, record: Record, positions: dict[Partition, int], outcome: Outcome) -> None:
-        taken = self.try_to_take(session, record, positions)
-        if isinstance(taken, Outcome):
-            self._watch_quality(record, None)
-            outcome.add(taken)
-            return
-        self._watch_quality(record, taken)
-        parking.park(self, session, record, taken, positions)
-        outcome.parked.append((record, taken))
-
-    def try_to_take(self, session: Session, record: Record, positions: dict[Partition, int]) -> Outcome | Malformed:
-        """Take one record in, in a savepoint of its own; or the reason why it must be parked.
-
-        Raises what tells of trouble with the infrastructure, and what no service may do.
-        """
-        try:
-            with session.begin_nested():
-                return self._apply(session, record, positions)
-        except Unfit as error:
-            return parking.legible(error.reason.code, error.reason.text)
-        except (ForbiddenWrite, NotOwner, TwoDecisions, StoreUnreachable):
-            raise
-        except Exception as error:
-            if is_infrastructure(error) and not isinstance(error, IntegrityError):
-                raise
-            return parking.legible("handler", f"{type(error).__name__}: {error}")
-
-    def _apply(self, session: Session, record: Record, positions: dict[Partition, int]) -> Outcome:
-        heard = self.heard(record)
-        if heard is None:
-            return Outcome(skipped=1)
-        if not self.is_new(session, heard.message):
-            return Outcome(duplicates=1)
-        return Outcome(applied=1, told=self._apply_new(session, heard, positions))
-
-    def _apply_new(self, session: Session, heard: Heard, positions: dict[Partition, int]) -> int:
-        record, origin = heard.message.record, Origin.of(heard.message)
-        place = Place(record.topic, record.partition, record.offset)
-        self.project(session, heard.facts, origin, sequence_of(heard.message), place)
-        transaction = Transaction(session, self.clock(), self.voice, origin, positions, place)
-        if isinstance(heard.facts, RedriveRequested):
-            parking.redrive(self, heard.facts, transaction)
-        handler = self.definition.handlers.by_type.get(type(heard.facts))
-        if handler:
-            handler(heard.facts, transaction)
-        self.settle(transaction)
-        return len(transaction.told)
-
-    def settle(self, transaction: Transaction) -> None:
-        """Project what was told and put it into the outbox."""
-        if not transaction.told:
-            return
-        connection, before = transaction.connection, transaction.told_before
-        for told in transaction.told:
-            self.project(transaction.session, told.facts, told.origin, told.sequence, None)
-        rows = [
-            {**told.row, "position": before + n, "decision": before + 1}
-            for n, told in enumerate(transaction.told, start=1)
-        ]
-        outbox.refuse_too_large(rows)
-        outbox.add_told(connection, rows)
-        last = {(str(told.row["topic"]), told.subject): told.sequence for told in transaction.told}
-        outbox.save_sequences(connection, last)
-
-    def _watch_quality(self, record: Record, unfit: Malformed | None) -> None:
-        recent = self._recent.setdefault((record.topic, record.partition), deque(maxlen=100))
-        if unfit and (unfit.code in _HARMLESS or (unfit.code != "handler" and _is_open(record.topic))):
-            return
-        recent.append(unfit is not None)
-        in_a_row = list(recent)[-_MOST_BAD_IN_A_ROW - 1 :]
-        if (len(in_a_row) > _MOST_BAD_IN_A_ROW and all(in_a_row)) or sum(recent) > _MOST_BAD_OF_100:
-            raise TooManyBad(
-                f"{self.voice.service} stops at {record.topic}/{record.partition}/{record.offset}: most records there "
-                f"cannot be handled ({unfit.text if unfit else ''}). Mend or roll back this version, then start again"
-            )
-
-
-def _is_open(topic: str) -> bool:
-    """Whether outsiders write a topic: what is wrong with their records says nothing about this deployment."""
-    return topic in TOPICS and TOPICS[topic].owner in ("upstream", "people")
 
 
 def module_of(service: str) -> str:

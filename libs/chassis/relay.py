@@ -1,11 +1,12 @@
 """Carries the outbox to Kafka, in order, at least once.
 
-A partition's waiting rows go out in the order in which they were told, and none is stepped over: a chunk that is
+A partition's waiting rows go out in the order in which they were told, and none is stepped over: a batch that is
 not acknowledged ends that partition's turn. All that one decision told is in one record batch. With this rule the
 order of first occurrence holds even with several relays at once (shown by exhaustive search, tests/chassis).
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,23 +14,25 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import ProducerClosed
 
 from cairn.events.identity import Installation
 from chassis.backoff import backoff_seconds
 from chassis.database import Database
 from chassis.failpoints import Failpoints
-from chassis.outbox import Waiting, confirm, load_waiting
+from chassis.kafka import Partition
+from chassis.outbox import MOST_ROWS, Waiting, confirm, load_waiting
 
 _CHUNK_BYTES = 512 * 1024
-_SEND_SECONDS = 15.0
+_CONNECT_SECONDS = 15.0
 _STOP_SECONDS = 5.0
 
 log = structlog.get_logger()
 
 
-def by_partition(rows: Sequence[Waiting]) -> dict[tuple[str, int], list[Waiting]]:
+def by_partition(rows: Sequence[Waiting]) -> dict[Partition, list[Waiting]]:
     """Rows for each partition, order kept."""
-    partitions: dict[tuple[str, int], list[Waiting]] = {}
+    partitions: dict[Partition, list[Waiting]] = {}
     for row in rows:
         partitions.setdefault((row.topic, row.partition), []).append(row)
     return partitions
@@ -48,7 +51,7 @@ def by_decision(rows: Sequence[Waiting]) -> list[list[Waiting]]:
 
 @dataclass(slots=True)
 class Relay:
-    """Publishes what waits, woken by each commit."""
+    """Publishes what waits, woken by each commit. Each partition has its own turns: none waits for another."""
 
     database: Database
     installation: Installation
@@ -56,49 +59,42 @@ class Relay:
     run_blocking: Callable[..., Awaitable[Any]]
     """Runs a function of the database in its thread."""
     failpoints: Failpoints
+    send_seconds: float = 15.0
+    """How long a record batch may take."""
     woken: asyncio.Event = field(default_factory=asyncio.Event)
-    confirmed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set whenever Kafka has confirmed something."""
     _producer: AIOKafkaProducer | None = None
+    _connecting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _turns: dict[Partition, asyncio.Task[None]] = field(default_factory=dict)
+    _acknowledged: list[tuple[int, int, int]] = field(default_factory=list)
+    """What Kafka has, and the store does not know yet: (position, partition, offset)."""
+    _failures: Counter[Partition] = field(default_factory=Counter)
 
     async def run(self) -> None:
         """Publish until cancelled; trouble is retried for ever with backoff."""
         failures = 0
-        while True:
-            self.woken.clear()
-            try:
-                more = await self.publish_waiting()
-                failures = 0
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:  # noqa: BLE001 # whatever went wrong, what waits must still go out
-                failures += 1
-                log.warning("relay.retry", error=repr(error), failures=failures)
-                await self._drop_producer()
-                await asyncio.sleep(backoff_seconds(failures, 0.1, 5.0))
-                continue
-            if not more:
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self.woken.clear()
+                try:
+                    await self._begin_turns(group)
+                    failures = 0
+                except Exception as error:  # noqa: BLE001 # whatever the store's trouble is, what waits must still go out
+                    failures += 1
+                    log.warning("relay.retry", error=repr(error), failures=failures)
+                    await asyncio.sleep(backoff_seconds(failures, 0.1, 5.0))
                 await _wait_at_most(self.woken, 1.0)
 
     async def publish_waiting(self) -> bool:
         """Publish what waits now; whether there was anything. Raises the first error after storing what went out."""
-        rows = await self.run_blocking(load_waiting, self.database)
-        if not rows:
-            return False
-        producer = await self._connect()
-        partitions = by_partition(rows).items()
+        parts = by_partition(await self.run_blocking(load_waiting, self.database))
         results = await asyncio.gather(
-            *(self._publish_partition(producer, topic, partition, part) for (topic, partition), part in partitions)
+            *(self._publish(partition, rows) for partition, rows in parts.items()), return_exceptions=True
         )
-        confirmed = [place for places, _ in results for place in places]
-        if confirmed:
-            self.failpoints.reach("after-send")
-            await self.run_blocking(confirm, self.database, confirmed)
-            self.confirmed.set()
-        for _, error in results:
-            if error is not None:
-                raise error
-        return True
+        await self._confirm()
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return bool(parts)
 
     async def stop(self) -> None:
         """Publish once more what waits, then let go of the producer; bounded."""
@@ -107,40 +103,71 @@ class Relay:
                 await self.publish_waiting()
         except Exception as error:  # noqa: BLE001 # what could not go out waits in the store for the next start
             log.info("relay.left", error=repr(error))
-        await self._drop_producer()
+        await self._drop(self._producer)
 
-    async def _publish_partition(
-        self, producer: AIOKafkaProducer, topic: str, partition: int, rows: Sequence[Waiting]
-    ) -> tuple[list[tuple[int, int, int]], Exception | None]:
-        confirmed: list[tuple[int, int, int]] = []
+    async def _begin_turns(self, group: asyncio.TaskGroup) -> None:
+        """Store what the turns that ended have brought out, and begin one for each partition that has none."""
+        ended = [partition for partition, turn in self._turns.items() if turn.done()]
+        await self._confirm()
+        for partition in ended:
+            del self._turns[partition]
+        rows = await self.run_blocking(load_waiting, self.database, MOST_ROWS, tuple(self._turns))
+        for partition, part in by_partition(rows).items():
+            self._turns[partition] = group.create_task(self._take_turn(partition, part))
+
+    async def _take_turn(self, partition: Partition, rows: Sequence[Waiting]) -> None:
+        """Publish some rows of a partition; after trouble, wait a while before it has its next turn."""
+        try:
+            await self._publish(partition, rows)
+            del self._failures[partition]
+        except Exception as error:  # noqa: BLE001 # whatever went wrong, what waits must still go out
+            self._failures[partition] += 1
+            failures = self._failures[partition]
+            log.warning("relay.retry", topic=partition[0], partition=partition[1], error=repr(error), failures=failures)
+            self.woken.set()  # what went out before the trouble can be confirmed
+            await asyncio.sleep(backoff_seconds(failures, 0.1, 5.0))
+        self.woken.set()
+
+    async def _publish(self, partition: Partition, rows: Sequence[Waiting]) -> None:
+        """Send rows of one partition, batch after batch. Raises what stops it: then nothing more is sent."""
+        topic, number = self.installation.topic(partition[0]), partition[1]
         left = by_decision(rows)
+        producer = await self._connect()
         try:
             while left:
-                taken, left = _fill(producer, left)
-                async with asyncio.timeout(_SEND_SECONDS):
-                    sent = await producer.send_batch(taken[0], self.installation.topic(topic), partition=partition)
-                    place = await sent
-                confirmed += [(row.position, partition, place.offset + n) for n, row in enumerate(taken[1])]
-        except Exception as error:  # noqa: BLE001 # reported by the caller once the acknowledged rows are stored
-            return confirmed, error
-        return confirmed, None
+                (batch, taken), left = _fill(producer, left)
+                async with asyncio.timeout(self.send_seconds):
+                    place = await (await producer.send_batch(batch, topic, partition=number))
+                self._acknowledged += [(row.position, number, place.offset + n) for n, row in enumerate(taken)]
+        except Exception:
+            await self._drop(producer)
+            raise
+
+    async def _confirm(self) -> None:
+        """Store what Kafka has acknowledged."""
+        places = self._acknowledged.copy()
+        if places:
+            self.failpoints.reach("after-send")
+            await self.run_blocking(confirm, self.database, places)
+            del self._acknowledged[: len(places)]
 
     async def _connect(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            producer = self.new_producer()
-            try:
-                async with asyncio.timeout(_SEND_SECONDS):
-                    await producer.start()
-            except BaseException:
-                await _stop_producer(producer)
-                raise
-            self._producer = producer
-        return self._producer
+        async with self._connecting:
+            if self._producer is None:
+                producer = self.new_producer()
+                try:
+                    async with asyncio.timeout(_CONNECT_SECONDS):
+                        await producer.start()
+                except BaseException:
+                    await _stop_producer(producer)
+                    raise
+                self._producer = producer
+            return self._producer
 
-    async def _drop_producer(self) -> None:
+    async def _drop(self, producer: AIOKafkaProducer | None) -> None:
         """After any error: an idempotent producer may be poisoned by an outage (aiokafka #1017)."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
+        if producer is not None and producer is self._producer:
+            self._producer = None
             await _stop_producer(producer)
 
 
@@ -164,10 +191,16 @@ def _fill(
 
 
 async def _stop_producer(producer: AIOKafkaProducer) -> None:
-    try:
-        async with asyncio.timeout(_STOP_SECONDS):
-            await producer.stop()
-    except Exception as error:  # noqa: BLE001 # stop() may hang or fail while the broker is away (aiokafka #1101)
+    """Stop a producer, whatever it waits for."""
+    stopping = asyncio.ensure_future(producer.stop())
+    await asyncio.wait({stopping}, timeout=_STOP_SECONDS)
+    if not stopping.done():
+        # An idempotent producer would wait for a leader for ever, and go on asking for one (aiokafka #1101).
+        producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 # no public way
+        await asyncio.wait({stopping}, timeout=_STOP_SECONDS)
+    if stopping.cancel():
+        log.warning("relay.producer_left")
+    elif not stopping.cancelled() and (error := stopping.exception()):
         log.debug("relay.producer_dropped", error=repr(error))
 
 

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
+from sqlalchemy import inspect
 from sqlmodel import Session, SQLModel
 
 from cairn.events.values import ObjectRef
 from chassis.ledger import Origin
+from chassis.upsert import upsert
 
 Row = TypeVar("Row", bound="Table")
 
@@ -43,8 +45,16 @@ class Rows:
         return self.session.get(table, key if len(key) > 1 else key[0])
 
     def put(self, row: Table) -> None:
-        """Insert the row, or replace the one with its primary key."""
-        self.session.merge(row)
+        """Insert the row, or replace the one with its primary key; what is done to `row` later is not kept."""
+        self.session.flush()
+        connection, mapper = self.session.connection(), inspect(type(row))
+        table = mapper.local_table
+        keys = (column.name for column in mapper.primary_key)
+        values = {column.name: getattr(row, column.name) for column in table.columns}
+        connection.execute(upsert(connection, table, *keys), values)
+        held = self.session.identity_map.get(mapper.identity_key_from_instance(row))
+        if held is not None:
+            self.session.expire(held)
 
     def add(self, row: Table) -> None:
         """Insert a row that cannot be there yet."""

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlmodel import Session
 
 from cairn.events.catalogue import OPERATIONS, TOPICS, topic_for, type_of
-from cairn.events.codec import write
+from cairn.events.codec import Record, write
 from cairn.events.envelope import Envelope, format_sequence, schema_address
 from cairn.events.event import Event
 from cairn.events.identity import Cause, Installation, told_id
@@ -57,6 +57,14 @@ class Place:
     partition: int
     offset: int
 
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+    @classmethod
+    def of(cls, record: Record) -> "Place":
+        """Where this one lay."""
+        return cls(record.topic, record.partition, record.offset)
+
 
 @dataclass(slots=True)
 class Told:
@@ -82,21 +90,18 @@ class Transaction:
     positions: dict[tuple[str, int], int]
     """The next offset of each heard partition."""
     place: Place | None = None
-    """Where the cause lay, when this step handles it."""
+    """Where the record at hand lies: the group does not pass it before Kafka has confirmed what this step tells."""
     attempt: int | None = None
     """Of work that is tried again: which attempt this is."""
     told: list[Told] = field(default_factory=list)
+    told_before: int = 0
+    """How many events the service had told before this step; looked up when it tells."""
     _counted: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @cached_property
     def connection(self) -> Connection:
         """The session's connection, for the chassis's own tables."""
         return self.session.connection()
-
-    @cached_property
-    def told_before(self) -> int:
-        """How many events the service had told before this step."""
-        return outbox.last_position(self.connection)
 
     def tell(self, facts: Event, n: int | str | None = None) -> EventRef:
         """Tell the world, if and only if this transaction commits; returns how the event is named.
@@ -120,6 +125,19 @@ class Transaction:
         origin = self._origin(topic.name, envelope, outgoing.value)
         self.told.append(Told(facts, origin, subject, sequence, self._row(envelope, topic.name, outgoing)))
         return origin.ref
+
+    def store_told(self) -> None:
+        """Append what was told to all that the service has told; it waits there for Kafka. Raises EventTooLarge."""
+        if not self.told:
+            return
+        before = self.told_before
+        rows = [
+            {**told.row, "position": before + n, "decision": before + 1} for n, told in enumerate(self.told, start=1)
+        ]
+        outbox.refuse_too_large(rows)
+        outbox.add_told(self.connection, rows)
+        last = {(str(told.row["topic"]), told.subject): told.sequence for told in self.told}
+        outbox.save_sequences(self.connection, last)
 
     def refuse(self, code: str, text: str) -> EventRef:
         """Answer the request at hand with a refusal."""
@@ -159,8 +177,8 @@ class Transaction:
             raise TwoDecisions(f"one step told on {sorted(clash, key=str)}: make it two steps")
 
     def _next_sequence(self, topic: str, subject: str) -> int:
-        told = sum(1 for one in self.told if (one.row["topic"], one.subject) == (topic, subject))
-        return outbox.last_sequence(self.connection, topic, subject) + told + 1
+        self.told_before, last = outbox.last_numbers(self.connection, topic, subject)
+        return last + sum(1 for one in self.told if (one.row["topic"], one.subject) == (topic, subject)) + 1
 
     def _envelope(self, facts: Event, event_id: str, type_name: str, subject: str, sequence: int) -> Envelope:
         instant = format_instant(self.now)

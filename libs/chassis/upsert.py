@@ -21,6 +21,8 @@ def insert_or_ignore(connection: Connection, table: Table) -> Any:
 def _upsert(dialect: str, table: Table, keys: tuple[str, ...]) -> Any:
     statement = (sqlite if dialect == "sqlite" else postgresql).insert(table)
     changed = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
+    if not changed:
+        return statement.on_conflict_do_nothing()
     return statement.on_conflict_do_update(index_elements=list(keys), set_=changed)
 
 

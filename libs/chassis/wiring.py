@@ -14,7 +14,7 @@ from cairn.children import Children
 from cairn.events.codec import Record
 from cairn.objects import ObjectStore, StoreUnreachable
 from chassis.appending import take_raw
-from chassis.consumer import Consumer
+from chassis.consumer import Consumer, RecordBroker
 from chassis.database import Database, is_infrastructure
 from chassis.definition import Appender, Definition
 from chassis.failpoints import Failpoints
@@ -48,7 +48,7 @@ class Parts:
 
     def make_broker(self) -> KafkaBroker:
         """The FastStream broker, not connected."""
-        return KafkaBroker(
+        return RecordBroker(
             self.settings.bootstrap_servers,
             client_id=self.definition.name,
             logger=None,

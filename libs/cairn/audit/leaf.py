@@ -25,7 +25,7 @@ The headers are taken as they are stored, in their order, twins included:
 | bytes | field |
 |---|---|
 | 4 | how many there are |
-| 4 each | length of each name in UTF-8 |
+| 4 each | length of each name, in UTF-8 or whatever it was stored in |
 | n | the names, one after the other |
 | 4 each | length of each value, -1 for null |
 | n | the values, one after the other |
@@ -43,6 +43,8 @@ VERSION = b"cairn-leaf-v1"
 """The first field of every leaf; another form will have another version."""
 
 _NULL = -1
+_AS_STORED = "surrogateescape"
+"""A header's name may hold bytes that are not UTF-8; they are read as surrogates, and are those bytes again here."""
 _NO_DIGEST = bytes(32)
 _AFTER_PARTITION = struct.Struct(">qqbi32s32si32s")
 
@@ -128,7 +130,11 @@ def decode_headers(stored: bytes) -> tuple[tuple[str, bytes | None], ...]:
         (count,) = struct.unpack_from(">i", stored)
         names, at = _decode_column(stored, 4, count)
         values, at = _decode_column(stored, at, count)
-        headers = tuple((name.decode(), value) for name, value in zip(names, values, strict=True) if name is not None)
+        headers = tuple(
+            (name.decode(errors=_AS_STORED), value)
+            for name, value in zip(names, values, strict=True)
+            if name is not None
+        )
     except struct.error as fault:
         raise ValueError("these bytes are no headers") from fault
     if at != len(stored) or len(headers) != count:
@@ -151,6 +157,6 @@ def _decode_column(stored: bytes, at: int, count: int) -> tuple[list[bytes | Non
 @lru_cache(maxsize=64)
 def _header_names(names: tuple[str, ...]) -> tuple[bytes, struct.Struct]:
     """What a header form begins with, and the form of its values' lengths. Events have few sets of names."""
-    encoded = [name.encode() for name in names]
+    encoded = [name.encode(errors=_AS_STORED) for name in names]
     lengths = struct.Struct(f">{len(names)}i")
     return struct.pack(">i", len(names)) + lengths.pack(*map(len, encoded)) + b"".join(encoded), lengths

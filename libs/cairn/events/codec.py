@@ -24,6 +24,8 @@ from cairn.events.values import EventRef, format_instant
 JSON_TYPE = "application/json"
 _FIELDS = frozenset(ATTRIBUTES) - {"specversion"}
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Stands in a header's name for what was not UTF-8 there."""
 _MOST_HEADERS = 64
 
 
@@ -101,7 +103,8 @@ def _text_headers(headers: Headers) -> dict[str, str] | Malformed:
         return Malformed("header", f"there are {len(headers)} headers; at most {_MOST_HEADERS} are admitted")
     texts: dict[str, str] = {}
     for name, value in headers:
-        # Header names arrive decoded by the client with surrogates for what was not UTF-8.
+        if not name.isascii() and _SURROGATE.search(name):
+            return Malformed("header", f"the name of the header {name!r} is not UTF-8"[:300])
         if not name.startswith("ce_") and name != "content-type":
             continue
         if value is None or name in texts:

@@ -4,7 +4,7 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -150,9 +150,10 @@ class Live:
     async def rebuild(
         self, progress: Callable[[str, int, int], None] = lambda *_: None, log: Log | None = None
     ) -> None:
-        """Make the store anew."""
+        """Make the store anew, and start again."""
         actor = self.actor
         await Rebuild(actor.definition, actor.database, actor.processor, log or self.log, progress).run()
+        actor.processor = replace(actor.processor)
 
     def lose_store(self) -> None:
         """Delete all that the store held."""

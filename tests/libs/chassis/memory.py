@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import replace
 
 from cairn.events.codec import Record
 from chassis.kafka import Log, Partition
@@ -36,8 +37,12 @@ class MemoryLog(Log):
 def rebuild(
     actor: Actor, committed: Mapping[Partition, int] | None = None, choose: Callable[[int], int] = lambda count: 0
 ) -> None:
-    """Lose the actor's store and make it anew from the log; its group has come to `committed`, or to where it was."""
+    """Lose the actor's store and make it anew from the log; its group has come to `committed`, or to where it was.
+
+    A rebuild is a process of its own, so the service starts after it.
+    """
     offsets = dict(actor.offsets if committed is None else committed)
     log = MemoryLog(actor.world, offsets, choose)
     asyncio.run(Rebuild(actor.definition, actor.database, actor.processor, log, lambda *_: None).run())
     actor.offsets = offsets
+    actor.processor = replace(actor.processor)

@@ -11,7 +11,8 @@ from cairn.events.codec import Record
 from cairn.events.event import Event
 from cairn.objects import StoreUnreachable
 from chassis import Transaction, ledger
-from chassis.processor import Outcome, StoreBehind, TooManyBad
+from chassis.processor import Outcome, StoreBehind
+from chassis.quality import TooManyBad
 from chassis.testing import Actor, World
 
 

@@ -9,7 +9,7 @@ from aiokafka.structs import ConsumerRecord
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cairn.audit.leaf import Headers, encode_leaf
+from cairn.audit.leaf import Headers, decode_headers, encode_headers, encode_leaf
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ STONES = st.builds(
     timestamp=st.integers(-1, 2**63 - 1),
     timestamp_type=st.sampled_from([-1, 0, 1]),
     key=OCTETS,
-    headers=st.lists(st.tuples(st.text("aé\x00", max_size=3), OCTETS), max_size=3).map(tuple),
+    headers=st.lists(st.tuples(st.text("aé\x00\udcff", max_size=3), OCTETS), max_size=3).map(tuple),
     value=OCTETS,
 )
 
@@ -48,7 +48,7 @@ def length_in_words(octets: bytes | None) -> bytes:
 
 def leaf_in_words(stone: Stone) -> bytes:
     """The leaf, written a second time from the table in the module's docstring."""
-    names = [name.encode() for name, _ in stone.headers]
+    names = [name.encode(errors="surrogateescape") for name, _ in stone.headers]
     values = [value for _, value in stone.headers]
     headers = [
         struct.pack(">i", len(names)),
@@ -150,3 +150,10 @@ def test_the_record_that_aiokafka_gives_has_a_leaf() -> None:
 def test_a_leaf_fits_an_entry_of_a_tile() -> None:
     longest_topic_that_kafka_allows = "a" * 249
     assert len(encode_leaf(Stone(topic=longest_topic_that_kafka_allows))) < 65_536
+
+
+def test_headers_are_found_again_as_they_were_stored_also_where_their_names_are_no_text() -> None:
+    headers = (("ce_id", b"1"), ("\udcff\udcfe-bad", None), ("é", b"\xff"))
+    stored = encode_headers(headers)
+    assert b"\xff\xfe-bad" in stored
+    assert decode_headers(stored) == headers

@@ -1,0 +1,146 @@
+"""On a real Kafka: a service's consumer gets past everything, and takes each record once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.kafka.raw import send_raw
+from tests.libs.chassis import toy as a
+from tests.libs.chassis.live import Live
+from tests.libs.chassis.looking import ledger_rows, positions_of, rows_of
+from tests.libs.chassis.toy import Note
+
+from cairn.objects import StoreUnreachable
+from chassis import ledger
+from chassis.consumer import Consumer, RecordBroker
+from chassis.ledger import parked_record
+from chassis.positions import DECIDER
+from chassis.wiring import trailing_offsets
+
+BAD = b"\xff\xfe-bad"
+
+
+@pytest.fixture
+async def live(kafka: str, tmp_path: Path) -> AsyncIterator[Live]:
+    async with Live.begin(kafka, tmp_path) as begun:
+        yield begun
+
+
+@asynccontextmanager
+async def consuming(live: Live, *, replicas: bool = False) -> AsyncIterator[Consumer]:
+    """The toy's own consumer, wired as in a service, on the broker that a service has."""
+
+    async def blocking(function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)
+
+    database = live.actor.database
+    broker = RecordBroker(live.servers, logger=None, allow_auto_create_topics=False, apply_types=False)
+    consumer = Consumer(
+        name=DECIDER,
+        group=f"{live.world.installation.name}.{a.NAME}",
+        topics=a.HEARS,
+        installation=live.world.installation,
+        take=live.actor.processor.take,
+        trailing=lambda: trailing_offsets(database, DECIDER, a.HEARS),
+        run_blocking=blocking,
+        retries=lambda error: isinstance(error, (OSError, StoreUnreachable)),
+        observe=lambda _outcome, _records: None,
+        session_milliseconds=6000,
+    )
+    consumer.subscribe(broker, replicas=replicas)
+    await broker.start()
+    try:
+        yield consumer
+    finally:
+        await broker.stop()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def notes(live: Live) -> list[str]:
+    return [row.text for row in rows_of(live.actor, Note)]
+
+
+def as_raw(headers: tuple[tuple[str, bytes], ...]) -> list[tuple[bytes, bytes | None]]:
+    return [(name.encode(), value) for name, value in headers]
+
+
+@pytest.mark.parametrize("replicas", [False, True], ids=["assigned by hand", "in a group"])
+async def test_a_record_whose_header_names_are_no_text_is_parked_raw_and_those_around_it_are_handled(
+    live: Live, replicas: bool
+) -> None:
+    topic = live.world.installation.topic("labels")
+    (where,) = await live.publish(a.labels(value=1.0))
+    event = live.written(a.labels(value=2.0))
+    hostile = (b"k", b"{}", [(BAD, b"\xff"), (b"empty-header", None)])
+    masked = (event.key, event.value, [*as_raw(event.headers), (BAD, b"1")])
+    await send_raw(live.servers, topic, where[1], hostile, masked)
+    await live.publish(a.labels(value=3.0))
+    async with consuming(live, replicas=replicas):
+        await until(lambda: positions_of(live.actor).get(where) == 4)
+        await live.publish(a.labels(value=4.0))
+        await until(lambda: positions_of(live.actor).get(where) == 5)
+    assert notes(live) == ["1.0", "3.0", "4.0"]
+    parked = [parked_record(dict(row)) for row in ledger_rows(live.actor, ledger.PARKED)]
+    assert [row["code"] for row in ledger_rows(live.actor, ledger.PARKED)] == ["header", "header"]
+    assert [(record.offset, record.value) for record in parked] == [(1, b"{}"), (2, event.value)]
+    assert parked[0].headers == (("\udcff\udcfe-bad", b"\xff"), ("empty-header", None))
+
+
+async def test_a_store_in_trouble_is_waited_for_and_nothing_is_passed_over(live: Live) -> None:
+    take, troubles = live.actor.processor.take, [OSError("the disk is full"), StoreUnreachable("S3 is away")]
+
+    def sometimes(records: Any) -> Any:
+        if troubles:
+            raise troubles.pop()
+        return take(records)
+
+    async with consuming(live) as consumer:
+        consumer.take = sometimes
+        (where,) = await live.publish(a.labels(value=1.0))
+        await until(lambda: not troubles)
+        await until(lambda: consumer.healthy)
+    assert positions_of(live.actor)[where] == 1
+    assert notes(live) == ["1.0"]
+
+
+async def test_an_error_that_waiting_cannot_cure_ends_the_consumer_with_its_reason(live: Live) -> None:
+    def broken(_records: Any) -> Any:
+        raise RuntimeError("nobody mends this")
+
+    async with consuming(live) as consumer:
+        consumer.take = broken
+        await live.publish(a.labels())
+        await until(lambda: consumer.stopped)
+        await live.publish(a.labels())
+    assert (consumer.stopped, consumer.healthy) == ("nobody mends this", False)
+    assert positions_of(live.actor) == {}
+
+
+async def test_an_answer_is_never_sent_where_a_record_asks_for_it(live: Live) -> None:
+    """The framework would publish what the handler returns to the topic that the header `reply_to` names."""
+    topic = live.world.installation.topic("labels")
+    event = live.written(a.labels())
+    headers = [*as_raw(event.headers), (b"reply_to", live.world.installation.topic("requests").encode())]
+    await send_raw(live.servers, topic, 0, (event.key, event.value, headers))
+    async with consuming(live):
+        await until(lambda: notes(live))
+    assert await live.lying_on("requests") == []
+
+
+async def test_what_is_committed_waits_for_what_was_told(live: Live) -> None:
+    async with consuming(live) as consumer:
+        (where,) = await live.publish(a.labels())
+        await until(lambda: notes(live))
+        await consumer.commit()
+        assert (await live.log.committed([where]))[where] == 0
+        await live.relay()
+        await consumer.commit()
+        assert (await live.log.committed([where]))[where] == 1
