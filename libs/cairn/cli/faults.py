@@ -29,10 +29,12 @@ def _code_of(error: Exception) -> int:
     from cairn.context import ContextError, NotRunning
     from cairn.declaration import DeclarationError
     from cairn.events.signing import TrustError
+    from cairn.holding import HomeHeld
     from cairn.local.errors import Missing, StartFailed
     from cairn.objects.errors import AccessRefused, StoreUnreachable
 
-    if isinstance(error, BrokerUnreachable | NotRunning | StoreUnreachable | AccessRefused | Missing | StartFailed):
+    unreachable = BrokerUnreachable | NotRunning | HomeHeld | StoreUnreachable | AccessRefused | Missing | StartFailed
+    if isinstance(error, unreachable):
         return OUT_OF_REACH
     return USAGE if isinstance(error, ContextError | DeclarationError | TrustError) else CHECK_FAILED
 
