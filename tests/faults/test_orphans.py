@@ -31,9 +31,9 @@ class Marked:
         """The command lines of all processes that carry the mark."""
         return [line[:100] for line in self._processes().values()]
 
-    def process_of(self, module: str) -> int:
-        """The process that runs a module of this name."""
-        (pid,) = (pid for pid, line in self._processes().items() if line.endswith(f" -m {module} "))
+    def process_of(self, ending: str) -> int:
+        """The process whose command line ends so."""
+        (pid,) = (pid for pid, line in self._processes().items() if line.endswith(f" {ending} "))
         return pid
 
     def _processes(self) -> dict[int, str]:
