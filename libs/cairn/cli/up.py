@@ -28,9 +28,11 @@ def up(
 ) -> None:
     """Start Kafka, the services and a serving process, and keep them running until Ctrl-C.
 
-    With KAFKA_BOOTSTRAP_SERVERS set, that Kafka is used instead of one of its own. What ends is started again. What
-    goes on ending is given up: the others go on, `cairn status` shows it, and `cairn up` ends with 1 in the end.
-    Where Kafka itself cannot be kept running, or something does not start, all is stopped: it ends with 3.
+    With KAFKA_BOOTSTRAP_SERVERS set, that Kafka is used instead of one of its own.
+
+    What ends is started again. What ends again and again is given up while the others go on: `cairn status` shows it,
+    and `cairn up`, once stopped, ends with 1. If something does not start at all, or Kafka cannot be kept running,
+    everything is stopped, and it ends with 3.
     """
     import asyncio
     import os

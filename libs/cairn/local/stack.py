@@ -85,6 +85,7 @@ class Stack:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._say("cairn", "stopping; what is under way is ended first")
         await self._exits.aclose()
 
     async def kill(self, name: str) -> None:
@@ -110,13 +111,17 @@ class Stack:
         await reached(create_topics(self._servers, self._installation), self._servers, _TOPICS_SECONDS, "making topics")
         names = (*SERVICES, SERVING)
         ports = dict(zip(names, kept_ports(self._home / "ports.json", *[0] * len(names)), strict=True))
+        self._exits.push_async_callback(self._stop_processes)
         for name in names:
-            process = Supervised(self._program(name, ports), self._say, self._pass_on, self._give_up)
-            self.processes[name] = process
-            await process.start()
-            self._exits.push_async_callback(process.stop)
+            self.processes[name] = Supervised(self._program(name, ports), self._say, self._pass_on, self._give_up)
+            await self.processes[name].start()
         await self._until_ready()
         self._tell_where(ports)
+
+    async def _stop_processes(self) -> None:
+        """First the serving process, which the services still hear; then those, which do not need each other."""
+        for names in ((SERVING,), SERVICES):
+            await asyncio.gather(*(self.processes[name].stop() for name in names if name in self.processes))
 
     async def _until_ready(self) -> None:
         try:
