@@ -1,6 +1,5 @@
 """Where a running Cairn is and who speaks to it: from the environment, and from what `cairn up` left in its home."""
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from cairn.events.catalogue import SERVICES
 from cairn.events.identity import Installation
 from cairn.events.signing import Signer, Trust
 from cairn.events.values import Value, Word
+from cairn.holding import is_held
 
 UP_FILE = "up.json"
 """In the home: written by `cairn up` once everything is ready, removed when it ends."""
@@ -34,8 +34,6 @@ class NotRunning(ContextError):
 class Running(Value):
     """What `cairn up` writes into its home for those who want to use it."""
 
-    pid: int
-    """The process of `cairn up` itself."""
     installation: Word
     """The installation's name."""
     bootstrap_servers: Word
@@ -46,6 +44,8 @@ class Running(Value):
     """Base URL of each service's read API."""
     serving: str = ""
     """Base URL of the serving processes."""
+    given_up: dict[str, str] = Field(default_factory=dict)
+    """What is not started again, each with the reason."""
 
     @classmethod
     def load(cls, home: Path) -> Self | None:
@@ -60,23 +60,10 @@ class Running(Value):
             raise ContextError(f"{path} cannot be used ({fault}); remove it and start `cairn up` again") from None
 
     def save(self, home: Path) -> None:
-        """Write the file, whole or not at all."""
-        part = home / f".{UP_FILE}.{self.pid}"
+        """Write the file, whole or not at all. Only for who holds the home."""
+        part = home / f".{UP_FILE}.new"
         part.write_text(self.model_dump_json(indent=2) + "\n")
         part.replace(home / UP_FILE)
-
-    @property
-    def alive(self) -> bool:
-        """Whether its process is still there."""
-        if os.name != "posix":  # elsewhere os.kill ends what it should only look at
-            return True
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
 
 
 @dataclass(frozen=True)
@@ -93,6 +80,8 @@ class Context:
     services: dict[str, str] = field(default_factory=dict)
     """Base URL of each service's read API."""
     serving_url: str = ""
+    given_up: dict[str, str] = field(default_factory=dict)
+    """What `cairn up` does not start again, each with the reason."""
 
     def service_url(self, service: str) -> str:
         """The base URL of a service's read API. Raises ContextError where it is not known."""
@@ -117,14 +106,14 @@ def load_context(environ: Mapping[str, str], home: Path | None = None) -> Contex
 
     `CAIRN_HOME` (`./.cairn` unless set), `CAIRN_INSTALLATION`, `KAFKA_BOOTSTRAP_SERVERS`, `CAIRN_OBJECTS`,
     `CAIRN_KEY_FILE`, `CAIRN_TRUST_FILE`, and `CAIRN_<SERVICE>_URL` for each service and for `serving`.
-    Raises NotRunning, ContextError, and TrustError for a key or trust file that cannot be used.
+    Raises NotRunning, ContextError, TrustError for a key or trust file that cannot be used, OSError for such a home.
     """
     home = (home or Path(environ.get("CAIRN_HOME") or ".cairn")).absolute()
-    left = Running.load(home)
-    running = left if left and left.alive else None
+    held = is_held(home)
+    running = Running.load(home) if held else None
     servers = environ.get("KAFKA_BOOTSTRAP_SERVERS") or (running.bootstrap_servers if running else "")
     if not servers:
-        raise _not_running(home, left)
+        raise _not_running(home, held=held)
     return Context(
         home=home,
         installation=_installation(environ.get("CAIRN_INSTALLATION") or (running.installation if running else "cairn")),
@@ -134,11 +123,14 @@ def load_context(environ: Mapping[str, str], home: Path | None = None) -> Contex
         trust=_trust(environ.get("CAIRN_TRUST_FILE"), home / TRUST_FILE),
         services=_services(environ, running),
         serving_url=_checked_url(environ, "serving") or (running.serving.rstrip("/") if running else ""),
+        given_up=running.given_up if running else {},
     )
 
 
-def _not_running(home: Path, left: Running | None) -> NotRunning:
-    found = f"`cairn up` in {home} is gone (process {left.pid})" if left else f"no Cairn runs from {home}"
+def _not_running(home: Path, *, held: bool) -> NotRunning:
+    if held:
+        return NotRunning(f"the Cairn of {home} starts or stops just now: wait until `cairn up` says that it is up")
+    found = f"the Cairn of {home} was killed" if (home / UP_FILE).exists() else f"no Cairn runs from {home}"
     return NotRunning(f"{found}: start one with `cairn up`, or set KAFKA_BOOTSTRAP_SERVERS to one that runs elsewhere")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -278,10 +279,18 @@ class InlineChildren(Children):
         """As Children.run, without a process."""
         module, _, name = function.partition(":")
         try:
-            result: dict[str, Any] = getattr(importlib.import_module(module), name)(spec, heard)
+            result = getattr(importlib.import_module(module), name)(
+                spec, lambda kind, payload: heard(kind, _as_sent(payload))
+            )
+            return _as_sent(result)
         except Exception as error:
             raise ChildFailed(str(getattr(error, "code", "error")), str(error)) from error
-        return result
+
+
+def _as_sent(payload: dict[str, Any]) -> dict[str, Any]:
+    """What arrives of what a child sends."""
+    arrived: dict[str, Any] = json.loads(json.dumps(payload, allow_nan=False))
+    return arrived
 
 
 async def _blocking(function: Any, *arguments: Any) -> Any:

@@ -29,11 +29,19 @@ class Marked:
 
     def alive(self) -> list[str]:
         """The command lines of all processes that carry the mark."""
-        found = []
+        return [line[:100] for line in self._processes().values()]
+
+    def process_of(self, ending: str) -> int:
+        """The process whose command line ends so."""
+        (pid,) = (pid for pid, line in self._processes().items() if line.endswith(f" {ending} "))
+        return pid
+
+    def _processes(self) -> dict[int, str]:
+        found = {}
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 if self.mark.encode() in (entry / "environ").read_bytes():
-                    found.append((entry / "cmdline").read_text().replace("\0", " ")[:100])
+                    found[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
             except OSError:
                 continue
         return found

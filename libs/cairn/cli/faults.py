@@ -29,12 +29,13 @@ def _code_of(error: Exception) -> int:
     from cairn.context import ContextError, NotRunning
     from cairn.declaration import DeclarationError
     from cairn.events.signing import TrustError
+    from cairn.holding import HomeHeld
     from cairn.local.errors import Missing, StartFailed
     from cairn.objects.errors import AccessRefused, StoreUnreachable
     from cairn.schemas.revisions import HistoryMissing
 
-    out_of_reach = BrokerUnreachable | NotRunning | StoreUnreachable | AccessRefused | Missing | StartFailed
-    if isinstance(error, out_of_reach | HistoryMissing):
+    home = NotRunning | HomeHeld | HistoryMissing | Missing | StartFailed
+    if isinstance(error, home | BrokerUnreachable | StoreUnreachable | AccessRefused):
         return OUT_OF_REACH
     return USAGE if isinstance(error, ContextError | DeclarationError | TrustError) else CHECK_FAILED
 

@@ -1,6 +1,5 @@
 """`cairn up` and `cairn down`: all of Cairn on this machine."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,11 +29,14 @@ def up(
     """Start Kafka, the services and a serving process, and keep them running until Ctrl-C.
 
     With KAFKA_BOOTSTRAP_SERVERS set, that Kafka is used instead of one of its own.
+
+    What ends is started again. What ends again and again is given up while the others go on: `cairn status` shows it,
+    and `cairn up`, once stopped, ends with 1. If something does not start at all, or Kafka cannot be kept running,
+    everything is stopped, and it ends with 3.
     """
     import asyncio
     import os
 
-    from cairn.cli.output import say
     from cairn.local.stack import Options
 
     options = Options(
@@ -43,58 +45,58 @@ def up(
         person=person,
         bootstrap_servers=os.environ.get("KAFKA_BOOTSTRAP_SERVERS", ""),
     )
-
-    def show(name: str, line: str) -> None:
-        if not quiet:
-            say(f"{name:<18} | {line}")
-
-    asyncio.run(_keep_up(options, show))
+    asyncio.run(_keep_up(options, quiet=quiet))
 
 
-async def _keep_up(options: "Options", show: Callable[[str, str], None]) -> None:
+async def _keep_up(options: "Options", *, quiet: bool) -> None:
     import asyncio
     import signal
 
-    from cairn.cli.output import emit
+    from cairn.cli.faults import INTERRUPTED, CheckFailed
+    from cairn.cli.output import emit, say
     from cairn.local.stack import Stack
 
-    stop = asyncio.Event()
+    def show(name: str, line: str) -> None:
+        say(f"{name:<18} | {line}")
+
     task = asyncio.current_task()
     assert task
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, lambda: stop.set() or task.cancel())  # type: ignore[func-returns-value]  # both, in this order
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    stack = Stack(options, show, (lambda _name, _line: None) if quiet else show)
+    is_up = False
     try:
-        async with Stack(options, show) as stack:
+        async with stack:
+            is_up = True
             context = stack.context
             emit(f"Cairn is up: Kafka at {context.bootstrap_servers}, inference at {context.serving_url}")
             emit("next: cairn apply model.yaml, cairn events tail --follow, cairn status. Ctrl-C stops it")
-            await stop.wait()
+            await stack.run()
     except asyncio.CancelledError:
-        if not stop.is_set():
-            raise
+        if not is_up:
+            raise typer.Exit(INTERRUPTED) from None
+    if stack.given_up:
+        raise CheckFailed("\n".join(f"{name} was given up: {why}" for name, why in stack.given_up.items()))
 
 
 def down(ctx: typer.Context) -> None:
     """Stop the Cairn that runs from this home."""
-    import os
-    import signal
     import time
 
     from cairn.cli.faults import OutOfReach
     from cairn.cli.output import emit
-    from cairn.context import Running
+    from cairn.holding import ask_to_end, is_held
 
     home: Path = (ctx.obj or Path(".cairn")).absolute()
-    running = Running.load(home)
-    if running is None or not running.alive:
+    pid = ask_to_end(home)
+    if pid is None:
         emit(f"no Cairn runs from {home}")
         return
-    os.kill(running.pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
-    while running.alive and time.monotonic() < deadline:
+    while is_held(home):
+        if time.monotonic() > deadline:
+            raise OutOfReach(f"process {pid} does not end; kill it with `kill -9 {pid}`: nothing is lost")
         time.sleep(0.1)
-    if running.alive:
-        raise OutOfReach(f"process {running.pid} does not end; kill it with `kill -9 {running.pid}`: nothing is lost")
     emit("stopped")
 
 

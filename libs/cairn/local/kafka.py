@@ -5,31 +5,33 @@ import base64
 import os
 import secrets
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from cairn.local import jars, processes
+from cairn.local import processes
 from cairn.local.errors import StartFailed
-from cairn.local.java import find_java, java_environment
-from cairn.local.ports import kept_ports, refuse_taken_ports
-from cairn.local.processes import Child
+from cairn.local.jars import Jar, kafka_jars
+from cairn.local.java import java_environment
+from cairn.local.javaserver import JavaServer
 from cairn.local.properties import write_properties
-from cairn.local.readiness import LogMark, start_ready
+from cairn.local.readiness import LogMark
 
-_PATIENCE_SECONDS = 120
-_GRACE_SECONDS = 30
 _PROBE_SECONDS = 5
 
 _FAST_START = "-XX:TieredStopAtLevel=1"
 
 
-class LocalKafka:
+class LocalKafka(JavaServer):
     """Apache Kafka 4.3.1 (KRaft, one node) on 127.0.0.1, with all its data in one directory.
 
     Started again in the same directory it has the same records and the same address. Nothing protects it:
-    it is for this machine alone.
+    it is for this machine alone. A start takes some five seconds, and at first use the time to fetch it (44 MB).
     """
+
+    name = "Kafka"
+    log_name = "kafka.log"
+    patience_seconds = 120
+    grace_seconds = 30
 
     def __init__(self, directory: Path, port: int = 0, heap_mebibytes: int = 512, *, fast_start: bool = False) -> None:
         """Start nothing yet. Port 0 is a free one, chosen at the first start and kept.
@@ -37,76 +39,42 @@ class LocalKafka:
         `fast_start` saves two seconds at every start, and seven more after a kill. It costs throughput under load,
         and a broker that gets no processor for 3 s is without leaders for a moment: for tests and demonstrations.
         """
-        self._directory = directory.absolute()
-        self._wanted_port = port
+        super().__init__(directory, port, 0)
         self._heap_mebibytes = heap_mebibytes
         self._fast_start = fast_start
-        self._ports: tuple[int, ...] = ()
-        self._child: Child | None = None
 
     @property
     def bootstrap_servers(self) -> str:
         """Its address, as clients want it. Raises RuntimeError before the first start."""
-        if not self._ports:
-            raise RuntimeError("Kafka has no address before its first start: await start() first")
-        return f"127.0.0.1:{self._ports[0]}"
+        return f"127.0.0.1:{self.ports[0]}"
 
-    @property
-    def log(self) -> Path:
-        """The file that its own log goes to."""
-        return self._directory / "kafka.log"
+    def jars(self) -> Sequence[Jar]:
+        """Kafka's, and what it needs."""
+        return kafka_jars()
 
-    @property
-    def running(self) -> bool:
-        """Whether its process is there."""
-        return self._child is not None and self._child.exit_code is None
-
-    async def start(self) -> None:
-        """Start it and return when it serves: some five seconds, and at first use the time to fetch it (44 MB).
-
-        Raises Missing without Java or jars, StartFailed with the last lines of its log, RuntimeError while it runs.
-        """
-        if self._child is not None and self._child.exit_code is None:
-            raise RuntimeError(f"Kafka runs already, at {self.bootstrap_servers}")
-        java = (await asyncio.to_thread(find_java)).path
-        files = await asyncio.to_thread(jars.fetch, jars.kafka_jars(), jars.jar_cache())
-        self._directory.mkdir(parents=True, exist_ok=True)
-        self._ports = kept_ports(self._directory / "ports.json", self._wanted_port, 0)
-        refuse_taken_ports("Kafka", self._ports)
+    async def prepare(self, java: Path, files: Sequence[Path]) -> Sequence[str | Path]:
+        """Format its storage at the first start, and write its settings."""
         command: tuple[str | Path, ...] = (java, *self._options(), "-cp", os.pathsep.join(map(str, files)))
-        if not (self._directory / "data").exists():
+        if not (self.directory / "data").exists():
             await self._format(*command)
-        write_properties(self._directory / "server.properties", {**_settings(self._ports, "data"), **self._sessions()})
-        self._child = await start_ready(
-            "Kafka",
-            *command,
-            "kafka.Kafka",
-            "server.properties",
-            directory=self._directory,
-            environment=java_environment(),
-            log=self.log,
-            answers=self._answers,
-            patience_seconds=_PATIENCE_SECONDS,
-        )
+        write_properties(self.directory / "server.properties", {**_settings(self.ports, "data"), **self._sessions()})
+        return *command, "kafka.Kafka", "server.properties"
 
-    async def stop(self) -> None:
-        """Stop it in order: it writes what it holds. Does nothing when it does not run."""
-        if self._child is not None:
-            await self._child.terminate(_GRACE_SECONDS)
+    async def answers(self) -> bool:
+        """Whether it knows a broker that is there: itself."""
+        from aiokafka.admin import AIOKafkaAdminClient
+        from aiokafka.errors import KafkaError
 
-    async def kill(self) -> None:
-        """Kill it without a warning (SIGKILL), for tests. Does nothing when it does not run."""
-        if self._child is not None:
-            await self._child.kill()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                await _knock(self.ports[0])  # aiokafka would log an error for every attempt
+                await admin.start()
+                return bool((await admin.describe_cluster())["brokers"])
+        except (OSError, KafkaError):
+            return False
+        finally:
+            await admin.close()
 
     def _options(self) -> tuple[str, ...]:
         return (
@@ -125,42 +93,27 @@ class LocalKafka:
 
     async def _format(self, *java: str | Path) -> None:
         # Beside its place, then renamed: a directory `data` that exists was formatted to the end.
-        new = self._directory / "data.new"
+        new = self.directory / "data.new"
         shutil.rmtree(new, ignore_errors=True)
         file = "format.properties"
-        write_properties(self._directory / file, _settings(self._ports, new.name))
+        write_properties(self.directory / file, _settings(self.ports, new.name))
         tool = ("kafka.tools.StorageTool", "format", "-t", _new_cluster_id(), "-c", file)
         mark = LogMark.of(self.log)
         child = await processes.start(
             "Kafka's formatting",
             *(java[0], _FAST_START, *java[1:], *tool),
-            directory=self._directory,
+            directory=self.directory,
             environment=java_environment(),
             log=self.log,
         )
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(self.patience_seconds):
                 exit_code = await child.wait()
         finally:
             await child.kill()
         if exit_code:
             raise StartFailed(f"Kafka's storage cannot be formatted: exit code {exit_code}. {mark.last_lines()}")
-        new.rename(self._directory / "data")
-
-    async def _answers(self) -> bool:
-        from aiokafka.admin import AIOKafkaAdminClient
-        from aiokafka.errors import KafkaError
-
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
-        try:
-            async with asyncio.timeout(_PROBE_SECONDS):
-                await _knock(self._ports[0])  # aiokafka would log an error for every attempt
-                await admin.start()
-                return bool((await admin.describe_cluster())["brokers"])
-        except (OSError, KafkaError):
-            return False
-        finally:
-            await admin.close()
+        new.rename(self.directory / "data")
 
 
 async def _knock(port: int) -> None:

@@ -1,28 +1,32 @@
 """All of Cairn on one machine: Kafka, the services and a serving process, each its own process."""
 
 import asyncio
-import fcntl
 import os
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
+from cairn.broker import reached
 from cairn.context import TRUST_FILE, UP_FILE, Context, Running, load_context
 from cairn.events.catalogue import SERVICES
 from cairn.events.identity import Installation
+from cairn.holding import hold
 from cairn.local.errors import Missing, StartFailed
 from cairn.local.kafka import LocalKafka
 from cairn.local.keys import ensure_keys
 from cairn.local.ports import kept_ports
-from cairn.local.supervisor import Program, Supervised
+from cairn.local.supervisor import Program, Restarts, Say, Supervised
 from cairn.topics import create_topics
 
 _READY_SECONDS = 90.0
 _BROKER_WATCH_SECONDS = 0.5
+_TOPICS_SECONDS = 60.0
+_ANSWER_SECONDS = 2.0
 SERVING = "serving"
 
 
@@ -43,18 +47,27 @@ class Options:
 
 
 class Stack:
-    """Brings everything up in order, keeps it running, and stops it in reverse."""
+    """Brings everything up in order, keeps it running, and stops it in reverse.
 
-    def __init__(self, options: Options, say: Callable[[str, str], None]) -> None:
-        """Start nothing yet. `say` is given every line of output: the process's name, and the line."""
+    What ends is started again; what goes on ending is given up, and the rest goes on: each works alone, and what is
+    told meanwhile waits in Kafka.
+    """
+
+    def __init__(self, options: Options, say: Say, pass_on: Say = lambda _name, _line: None) -> None:
+        """Start nothing yet. `say` is told what becomes of each process, `pass_on` is given their output."""
         self.options = options
         self._home = options.home.absolute()
         self._installation = Installation(options.installation)
         self._say = say
+        self._pass_on = pass_on
         self._kafka: LocalKafka | None = None
+        self._kafka_keeper: asyncio.Task[None] | None = None
         self._servers = options.bootstrap_servers
+        self._running: Running | None = None
         self._exits = AsyncExitStack()
         self.processes: dict[str, Supervised] = {}
+        self.given_up: dict[str, str] = {}
+        """What is not started again, each with the reason."""
 
     @property
     def context(self) -> Context:
@@ -72,6 +85,7 @@ class Stack:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._say("cairn", "stopping; what is under way is ended first")
         await self._exits.aclose()
 
     async def kill(self, name: str) -> None:
@@ -82,23 +96,40 @@ class Stack:
         else:
             await self.processes[name].kill()
 
+    async def run(self) -> None:
+        """Run until cancelled. Raises StartFailed when Kafka cannot be kept running: without it nothing goes on."""
+        await (self._kafka_keeper or asyncio.Event().wait())
+
     async def _start(self) -> None:
         self._home.mkdir(parents=True, exist_ok=True)
-        self._exits.callback(_lock(self._home).close)
+        self._exits.callback((await asyncio.to_thread(hold, self._home)).close)
+        self._tell_nothing()  # a killed one may have left something
         for folder in ("stores", "objects", "logs"):
             (self._home / folder).mkdir(exist_ok=True)
         ensure_keys(self._home / "keys", self._home / TRUST_FILE, self._installation, self.options.person)
         await self._start_kafka()
-        await create_topics(self._servers, self._installation)
+        await reached(create_topics(self._servers, self._installation), self._servers, _TOPICS_SECONDS, "making topics")
         names = (*SERVICES, SERVING)
         ports = dict(zip(names, kept_ports(self._home / "ports.json", *[0] * len(names)), strict=True))
+        self._exits.push_async_callback(self._stop_processes)
         for name in names:
-            process = Supervised(self._program(name, ports), self._say)
-            self.processes[name] = process
-            await process.start()
-            self._exits.push_async_callback(process.stop)
-        await asyncio.gather(*(process.until_ready(_READY_SECONDS) for process in self.processes.values()))
+            self.processes[name] = Supervised(self._program(name, ports), self._say, self._pass_on, self._give_up)
+            await self.processes[name].start()
+        await self._until_ready()
         self._tell_where(ports)
+
+    async def _stop_processes(self) -> None:
+        """First the serving process, which the services still hear; then those, which do not need each other."""
+        for names in ((SERVING,), SERVICES):
+            await asyncio.gather(*(self.processes[name].stop() for name in names if name in self.processes))
+
+    async def _until_ready(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as waiting:
+                for process in self.processes.values():
+                    waiting.create_task(process.until_ready(_READY_SECONDS))
+        except BaseExceptionGroup as failed:  # one that failed says enough
+            raise failed.exceptions[0] from None
 
     async def _start_kafka(self) -> None:
         if self._servers:
@@ -109,18 +140,33 @@ class Stack:
         )
         self._servers = self._kafka.bootstrap_servers
         self._say("kafka", f"ready at {self._servers}")
-        watch = asyncio.create_task(self._keep_kafka(self._kafka))
-        self._exits.push_async_callback(_cancel, watch)
+        self._kafka_keeper = asyncio.create_task(self._keep_kafka(self._kafka))
+        self._exits.push_async_callback(_cancel, self._kafka_keeper)
 
     async def _keep_kafka(self, kafka: LocalKafka) -> None:
+        restarts = Restarts()
+        began = time.monotonic()
         while True:
             await asyncio.sleep(_BROKER_WATCH_SECONDS)
-            if not kafka.running:
-                self._say("kafka", "ended; started again")
-                try:
-                    await kafka.start()
-                except (StartFailed, Missing, OSError) as error:
-                    self._say("kafka", str(error))
+            if kafka.running:
+                continue
+            pause = restarts.pause_seconds(time.monotonic() - began)
+            if pause is None:
+                raise StartFailed(f"Kafka cannot be kept running; see {kafka.log}")
+            self._say("kafka", f"ended; started again in {pause:.1f} s")
+            await asyncio.sleep(pause)
+            began = time.monotonic()
+            try:
+                await kafka.start()
+            except (StartFailed, Missing, OSError) as error:
+                self._say("kafka", str(error))
+
+    def _give_up(self, name: str, why: str) -> None:
+        self.given_up[name] = why
+        self._say(name, f"given up: {why}")
+        if self._running:
+            self._running = self._running.model_copy(update={"given_up": dict(self.given_up)})
+            self._running.save(self._home)
 
     def _program(self, name: str, ports: Mapping[str, int]) -> Program:
         module = "deployer.serving" if name == SERVING else name.replace("-", "_")
@@ -156,26 +202,19 @@ class Stack:
         }
 
     def _tell_where(self, ports: Mapping[str, int]) -> None:
-        Running(
-            pid=os.getpid(),
+        self._running = Running(
             installation=self._installation.name,
             bootstrap_servers=self._servers,
             objects=(self._home / "objects").as_uri(),
             services={name: f"http://127.0.0.1:{ports[name]}" for name in SERVICES},
             serving=f"http://127.0.0.1:{ports[SERVING]}",
-        ).save(self._home)
-        self._exits.callback((self._home / UP_FILE).unlink, missing_ok=True)
+        )
+        self._running.save(self._home)
+        self._exits.callback(self._tell_nothing)
 
-
-def _lock(home: Path) -> IO[str]:
-    """Hold the home for this process. Raises StartFailed if another holds it."""
-    file = (home / "up.lock").open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise StartFailed(f"a Cairn runs from {home} already: stop it with `cairn down`") from None
-    return file
+    def _tell_nothing(self) -> None:
+        self._running = None
+        (self._home / UP_FILE).unlink(missing_ok=True)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
@@ -186,14 +225,10 @@ async def _cancel(task: asyncio.Task[None]) -> None:
 async def _is_ready(port: int) -> bool:
     """Whether the process at this port answers that it is ready."""
     try:
-        reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), 1)
-    except (OSError, TimeoutError):
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            with closing(writer):
+                writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                return b" 200 " in await reader.readline()
+    except OSError:  # as a timeout is
         return False
-    try:
-        writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        status = await asyncio.wait_for(reader.readline(), 2)
-        return b" 200 " in status
-    except (OSError, TimeoutError):
-        return False
-    finally:
-        writer.close()

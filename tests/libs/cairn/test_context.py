@@ -1,7 +1,6 @@
 """Where a running Cairn is found: in the environment first, then in what `cairn up` left in its home."""
 
-import os
-import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,25 +8,28 @@ import pytest
 from cairn.context import ContextError, NotRunning, Running, load_context
 from cairn.events import Signer, Trust
 from cairn.events.signing import TrustError
+from cairn.holding import hold
 
 
-def running(pid: int | None = None) -> Running:
+def running() -> Running:
     return Running(
-        pid=os.getpid() if pid is None else pid,
         installation="cairn-laptop",
         bootstrap_servers="127.0.0.1:9092",
         objects="file:///objects",
         services={"registry": "http://127.0.0.1:8701/"},
         serving="http://127.0.0.1:8710",
+        given_up={"monitor": "it ended with exit code 2"},
     )
 
 
-def ended_process() -> int:
-    child = subprocess.Popen(["true"])
-    child.wait()
-    return child.pid
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[None]:
+    """A Cairn runs from the home: this process."""
+    with hold(tmp_path):
+        yield
 
 
+@pytest.mark.usefixtures("held")
 def test_what_cairn_up_left_is_enough(tmp_path: Path) -> None:
     running().save(tmp_path)
 
@@ -39,6 +41,7 @@ def test_what_cairn_up_left_is_enough(tmp_path: Path) -> None:
     assert context.objects() == "file:///objects"
     assert context.service_url("registry") == "http://127.0.0.1:8701"
     assert context.serving() == "http://127.0.0.1:8710"
+    assert context.given_up == {"monitor": "it ended with exit code 2"}
 
 
 def test_the_environment_alone_is_enough(tmp_path: Path) -> None:
@@ -59,6 +62,7 @@ def test_the_environment_alone_is_enough(tmp_path: Path) -> None:
     assert context.serving() == "https://serving"
 
 
+@pytest.mark.usefixtures("held")
 def test_the_environment_wins_over_what_cairn_up_left(tmp_path: Path) -> None:
     running().save(tmp_path)
 
@@ -69,12 +73,14 @@ def test_the_environment_wins_over_what_cairn_up_left(tmp_path: Path) -> None:
     assert context.bootstrap_servers == "127.0.0.1:9092"
 
 
+@pytest.mark.usefixtures("held")
 def test_an_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
     running().save(tmp_path)
 
     assert load_context({"KAFKA_BOOTSTRAP_SERVERS": ""}, home=tmp_path).bootstrap_servers == "127.0.0.1:9092"
 
 
+@pytest.mark.usefixtures("held")
 def test_key_and_trust_are_taken_from_the_home(tmp_path: Path) -> None:
     running().save(tmp_path)
     (tmp_path / "keys").mkdir()
@@ -88,6 +94,7 @@ def test_key_and_trust_are_taken_from_the_home(tmp_path: Path) -> None:
     assert context.trust == Trust()
 
 
+@pytest.mark.usefixtures("held")
 def test_without_key_and_trust_there_is_neither(tmp_path: Path) -> None:
     running().save(tmp_path)
 
@@ -96,6 +103,7 @@ def test_without_key_and_trust_there_is_neither(tmp_path: Path) -> None:
     assert (context.signer, context.trust) == (None, None)
 
 
+@pytest.mark.usefixtures("held")
 @pytest.mark.parametrize("setting", ["CAIRN_KEY_FILE", "CAIRN_TRUST_FILE"])
 def test_a_named_file_that_is_not_there_is_no_matter_to_pass_over(tmp_path: Path, setting: str) -> None:
     running().save(tmp_path)
@@ -109,16 +117,15 @@ def test_nothing_set_and_nothing_running_says_what_to_do(tmp_path: Path) -> None
         load_context({}, home=tmp_path / "never")
 
 
-def test_what_an_ended_process_left_does_not_count(tmp_path: Path) -> None:
-    pid = ended_process()
-    running(pid).save(tmp_path)
+def test_what_a_killed_one_left_does_not_count(tmp_path: Path) -> None:
+    running().save(tmp_path)
 
-    with pytest.raises(NotRunning, match=f"is gone .process {pid}"):
+    with pytest.raises(NotRunning, match=r"was killed.*cairn up"):
         load_context({}, home=tmp_path)
 
 
-def test_what_an_ended_process_left_does_not_mix_with_the_environment(tmp_path: Path) -> None:
-    running(ended_process()).save(tmp_path)
+def test_what_a_killed_one_left_does_not_mix_with_the_environment(tmp_path: Path) -> None:
+    running().save(tmp_path)
 
     context = load_context({"KAFKA_BOOTSTRAP_SERVERS": "other:9092"}, home=tmp_path)
 
@@ -126,6 +133,13 @@ def test_what_an_ended_process_left_does_not_mix_with_the_environment(tmp_path: 
     assert context.services == {}
 
 
+@pytest.mark.usefixtures("held")
+def test_one_that_is_still_starting_is_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(NotRunning, match="wait until `cairn up` says"):
+        load_context({}, home=tmp_path)
+
+
+@pytest.mark.usefixtures("held")
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": 1}'])
 def test_a_damaged_file_is_named_with_the_cure(tmp_path: Path, content: str) -> None:
     (tmp_path / "up.json").write_text(content)
@@ -137,7 +151,7 @@ def test_a_damaged_file_is_named_with_the_cure(tmp_path: Path, content: str) -> 
 def test_fields_of_a_newer_version_are_passed_over(tmp_path: Path) -> None:
     running().save(tmp_path)
     file = tmp_path / "up.json"
-    file.write_text(file.read_text().replace('"pid"', '"later": 1, "pid"'))
+    file.write_text(file.read_text().replace('"objects"', '"later": 1, "objects"'))
 
     assert Running.load(tmp_path) == running()
 

@@ -1,6 +1,7 @@
 """What the tests' children do, and a parent that can be killed."""
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -57,6 +58,45 @@ def burn(spec: dict[str, Any], send: Send) -> dict[str, Any]:
         time.sleep(0.01)
 
 
+def forge(spec: dict[str, Any], send: Send) -> dict[str, Any]:
+    """Write bytes past `send`, as code would that took the child over; then end, or `stay` as one that says no more."""
+    os.write(_own_connection().fileno(), spec["bytes"])
+    time.sleep(600 if spec["stay"] else 0)
+    os._exit(0)
+
+
+def forge_pickle(spec: dict[str, Any], send: Send) -> dict[str, Any]:
+    """Send an object that does something where it is unpickled: it makes a file."""
+    _own_connection().send(("result", Trap(spec["path"])))
+    os._exit(0)
+
+
+class Trap:
+    """An object that touches a path when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path(self.path),)
+
+
+def _own_connection() -> Connection:
+    (connection,) = (one for one in gc.get_objects() if isinstance(one, Connection) and not one.closed)
+    return connection
+
+
+def flood(spec: dict[str, Any], send: Send) -> dict[str, Any]:
+    """Write one message without an end."""
+    while True:
+        os.write(_own_connection().fileno(), b"x" * 2**16)
+
+
+def give(spec: dict[str, Any], send: Send) -> dict[str, Any]:
+    """A result of so many bytes, or one that JSON does not know."""
+    return {"text": "x" * spec["bytes"], "number": float(spec["number"])}
+
+
 def loaded(spec: dict[str, Any], send: Send) -> dict[str, Any]:
     return {"loaded": [name for name in spec["names"] if name in sys.modules]}
 
@@ -67,6 +107,8 @@ def answer(spec: dict[str, Any], connection: Connection) -> None:
         message = connection.recv_bytes()
         if message == b"die":
             os.kill(os.getpid(), 9)
+        if message == b"flood":
+            message = bytes(spec["flood"])
         connection.send_bytes(spec["prefix"] + message)
 
 
@@ -77,9 +119,9 @@ def sleep_long(spec: dict[str, Any], send: Send) -> dict[str, Any]:
 
 
 async def wait_for_a_child() -> None:
-    """What a parent does that can be killed: it prints the id of its child, and waits for it."""
+    """What a parent does that can be killed: it prints the ids of its child and of that one's, and waits for it."""
     await Children(()).run(
-        "tests.libs.chassis.childwork:sleep_long", {}, lambda _kind, said: print(said["mine"], flush=True)
+        "tests.libs.chassis.childwork:burn", {}, lambda _kind, pids: print(*pids.values(), flush=True)
     )
 
 

@@ -5,12 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cairn.children import ChildDied, ChildFailed, Children, Limits
+from cairn.children import MOST_MESSAGE_BYTES, ChildDied, ChildFailed, Children, Limits
 
 WORK = "tests.libs.chassis.childwork"
 ROOT = Path(__file__).parents[3]
@@ -78,6 +79,70 @@ async def test_an_error_of_the_work_comes_back_with_its_code(
 async def test_work_that_does_not_exist_is_an_error_of_the_work(children: Children) -> None:
     with pytest.raises(ChildFailed, match="nowhere"):
         await children.run(f"{WORK}:nowhere", {})
+
+
+async def test_what_a_child_sends_is_never_unpickled(children: Children, tmp_path: Path) -> None:
+    path = tmp_path / "touched"
+    with pytest.raises((ChildFailed, ChildDied)):
+        await children.run(f"{WORK}:forge_pickle", {"path": str(path)})
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"hello",
+        b"\xff\x00",
+        b"{}",
+        b'["result"]',
+        b'["result", 7]',
+        b'["result", {"loss": NaN}]',
+        b"[7, {}]",
+        b'["error", {}]',
+        b'["error", {"code": 7, "text": "x"}]',
+        b"[" * 30_000,
+    ],
+)
+async def test_a_message_of_another_form_is_told_and_not_believed(children: Children, message: bytes) -> None:
+    with pytest.raises(ChildFailed, match="not of the form") as caught:
+        await children.run(f"{WORK}:forge", {"bytes": message + b"\n", "stay": True})
+    assert caught.value.code == "unreadable-message"
+
+
+async def test_a_message_without_an_end_is_refused_when_it_is_too_long(
+    children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cairn.children.parent.MOST_MESSAGE_BYTES", 2**20)
+    with pytest.raises(ChildFailed, match="longer than 1048576 bytes"):
+        await children.run(f"{WORK}:flood", {})
+
+
+async def test_a_child_that_ends_in_the_middle_of_a_message_is_missed(children: Children) -> None:
+    with pytest.raises(ChildDied, match="killed or ran into a limit"):
+        await children.run(f"{WORK}:forge", {"bytes": b'["result", {"a', "stay": False})
+
+
+async def test_half_a_message_does_not_keep_its_parent_from_other_things(children: Children) -> None:
+    running = asyncio.create_task(children.run(f"{WORK}:forge", {"bytes": b'["result", {"a', "stay": True}))
+    await asyncio.sleep(0.5)  # by now the half is there; whoever waits for the rest in the loop never comes here
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_large_result_arrives_whole(children: Children) -> None:
+    assert len((await children.run(f"{WORK}:give", {"bytes": 10 * 2**20, "number": 1}))["text"]) == 10 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [({"bytes": 0, "number": "nan"}, "JSON"), ({"bytes": MOST_MESSAGE_BYTES, "number": 1}, "bytes long")],
+)
+async def test_a_result_that_cannot_be_sent_is_an_error_of_the_work(
+    children: Children, spec: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(ChildFailed, match=text):
+        await children.run(f"{WORK}:give", spec)
 
 
 async def test_an_error_of_who_listens_ends_the_child(children: Children) -> None:
@@ -152,20 +217,49 @@ def descendants() -> set[int]:
     return found
 
 
-async def test_a_parent_that_is_killed_leaves_no_orphan() -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-m", WORK], stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+def start_parent(module: str) -> subprocess.Popen[bytes]:
+    """A parent in a session of its own, which prints the ids of what must not outlive it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", f"tests.libs.chassis.{module}"],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,
     )
-    try:
+
+
+@pytest.mark.parametrize("kill", [os.kill, os.killpg])
+async def test_a_parent_that_is_killed_leaves_neither_a_child_nor_what_that_started(
+    kill: Callable[[int, int], None],
+) -> None:
+    """Killed alone, or together with its fork server."""
+    with start_parent("childwork") as parent:
         assert parent.stdout
-        child = int(parent.stdout.readline())
-        assert is_alive(child)
-    finally:
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        assert all(map(is_alive, pids))
+        kill(parent.pid, signal.SIGKILL)
+        assert await gone(*pids)
+
+
+async def test_a_parent_that_is_killed_before_its_child_begins_leaves_none() -> None:
+    with start_parent("slowstart") as parent:
+        assert parent.stdout
+        pid = int(parent.stdout.readline())
         parent.kill()
-        parent.wait()
-        assert parent.stdout
-        parent.stdout.close()
-    assert await gone(child)
+        assert await gone(pid)
+
+
+async def test_a_child_that_is_killed_leaves_nothing_that_it_started(children: Children) -> None:
+    pids: list[int] = []
+
+    def kill(_kind: str, said: dict[str, Any]) -> None:
+        pids.extend(said.values())
+        os.kill(said["mine"], signal.SIGKILL)
+
+    with pytest.raises(ChildDied):
+        await children.run(f"{WORK}:burn", {}, kill)
+    assert await gone(*pids)
 
 
 async def test_a_child_that_stays_answers_until_it_is_closed(children: Children) -> None:
@@ -184,6 +278,14 @@ async def test_a_child_that_stays_and_dies_is_missed_by_who_asks(children: Child
         child.ask(b"die")
     with pytest.raises(ChildDied):
         child.ask(b"are you there?")
+    child.close()
+
+
+async def test_an_answer_that_is_too_long_is_refused(children: Children) -> None:
+    child = children.open(f"{WORK}:answer", {"prefix": b"", "flood": MOST_MESSAGE_BYTES + 1})
+    assert child.receive() == b"ready"
+    with pytest.raises(ChildDied, match="longer than"):
+        child.ask(b"flood")
     child.close()
 
 

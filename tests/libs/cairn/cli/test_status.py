@@ -1,11 +1,14 @@
 """`cairn status` and `cairn doctor`: whether what is needed is there."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.libs.cairn.cli.conftest import Fake, Outcome
 
+from cairn.context import Running
+from cairn.holding import hold
 from cairn.local import doctor
 
 READY = {"/readyz": (200, {"ready": True, "reasons": []})}
@@ -46,6 +49,23 @@ def test_one_that_does_not_answer_is_out_of_reach(
 
     assert outcome.code == 3
     assert "out of reach" in outcome.out
+
+
+def test_one_that_was_given_up_is_shown_with_the_reason(cairn: Cairn, service: Start, tmp_path: Path) -> None:
+    Running(
+        installation="cairn",
+        bootstrap_servers="127.0.0.1:9",
+        objects="",
+        services={"registry": service(READY).url, "monitor": "http://127.0.0.1:9"},
+        given_up={"monitor": "it ended with exit code 2"},
+    ).save(tmp_path)
+
+    with hold(tmp_path):
+        outcome = cairn("--home", tmp_path, "status", "--json")
+
+    assert outcome.code == 1
+    assert [(one["service"], one["state"]) for one in outcome.data] == [("registry", "ready"), ("monitor", "given up")]
+    assert outcome.data[1]["reasons"] == ["it ended with exit code 2"]
 
 
 def test_where_no_service_is_known_it_says_what_to_set(cairn: Cairn, known_services: Callable[..., None]) -> None:

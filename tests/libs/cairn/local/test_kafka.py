@@ -101,7 +101,7 @@ async def test_a_start_that_is_given_up_leaves_no_broker_behind(
         return False
 
     with monkeypatch.context() as context:
-        context.setattr(LocalKafka, "_answers", never_answers)
+        context.setattr(LocalKafka, "answers", never_answers)
         starting = asyncio.create_task(LocalKafka(tmp_path, fast_start=True).start())
         await asyncio.wait([starting, asyncio.create_task(probed.wait())], return_when=asyncio.FIRST_COMPLETED)
         await asyncio.sleep(2)  # by now it holds its ports
