@@ -90,7 +90,7 @@ async def run(settings: Settings) -> None:
         log.info("serving.started", host=settings.host, port=settings.port, start=start)
         await asyncio.to_thread(children.start)
         await _until(stop, _follow(follower, activator, table), reporter.run(), _flush(journal))
-        table.ready = False
+        table.current = False
         log.info("serving.stopping")
 
 
@@ -121,7 +121,7 @@ def _start_child(children: Children, package: Package) -> Child:
 async def _follow(follower: Follower, activator: Activator, table: RouteTable) -> None:
     await follower.catch_up()
     await activator.go()
-    table.ready = True
+    table.tried = table.current = True
     log.info("serving.ready", routes=table.revisions())
     await follower.follow()
 

@@ -287,6 +287,31 @@ async def test_a_running_replica_takes_new_routes_over_and_goes_on_when_its_mode
     assert scoring_children() == []
 
 
+async def test_a_start_whose_models_die_while_they_load_is_ready_only_when_they_answer(town, package):
+    await town.say(started(1, 1, *stored(town, package)))
+    killed = []
+    async with town.serving() as client:
+        await until(lambda: is_up(client))
+        while len(killed) < 3:
+            killed += [child for child in scoring_children() if kill(child)]
+            assert (await infer(client)).status_code != 404
+        await until(lambda: ready(client))
+        assert await answered_by(client, "1")
+    assert not await told_failure(town)
+
+
+async def is_up(client) -> bool:
+    return (await client.get("/healthz")).status_code == 200
+
+
+def kill(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 async def answered_by(client, version: str) -> bool:
     answer = await infer(client)
     return answer.status_code == 200 and answer.json()["model_version"] == version
