@@ -13,6 +13,7 @@ from cairn.children import ChildDied
 from cairn.events.serving import ReplicaActivated, ReplicaFailed
 from cairn.events.values import Arm, Digest, IoSchema, ModelRef, Reason
 from cairn.objects import StoreUnreachable
+from deployer.serving.ending import end_tasks
 from deployer.serving.following import RolloutTold
 from deployer.serving.reporting import Reporter
 from deployer.serving.routing import LiveArm, LiveRoute, RouteTable, answering_arms
@@ -92,9 +93,8 @@ class Activator:
 
     async def close(self) -> None:
         """Let go of every model."""
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), *self._leaving, return_exceptions=True)
+        await end_tasks(self._tasks.values())
+        await asyncio.gather(*self._leaving, return_exceptions=True)
         self._table.routes.clear()
         await asyncio.gather(*(loaded.scorer.close() for loaded in self._loaded.values()))
 
