@@ -15,7 +15,9 @@ from deployer.domain import (
     ALL_AT_ONCE,
     Candidate,
     RolloutTold,
+    call_off,
     champion_of,
+    choose_version,
     is_under_way,
     judge_rollback,
     next_step,
@@ -98,11 +100,12 @@ def move_on(model: str, tx: Transaction, serving_url: str) -> bool:
 
 
 def roll_back(event: RollbackRequested, tx: Transaction, serving_url: str) -> None:
-    """Answer a request for a rollback."""
+    """Answer a request for a rollback; a rollout that is under way is called off for it."""
     store = Store(tx.session)
     last = store.last_told(event.model)
     champion = champion_of(last)
-    wanted = event.version or (store.version_before(champion.model) if champion else None)
+    before = store.version_before(champion.model) if champion else None
+    wanted = choose_version(event.version, last, before)
     registered = store.version(event.model, wanted) if wanted else None
     approval = store.approval(registered) if registered else None
 
@@ -112,8 +115,12 @@ def roll_back(event: RollbackRequested, tx: Transaction, serving_url: str) -> No
         assert refusal is not None
         tx.refuse(refusal.code, refusal.text)
         return
+    asked = tx.cause.ref
+    if last is not None and is_under_way(last):
+        last = call_off(last, store.registered(last.previous), registered.model, asked)
+        tx.tell(last)
     candidate = Candidate(registered, ALL_AT_ONCE, approval.ref)
-    name, asked = rollout_id(tx.cause.source, tx.cause.id), tx.cause.ref
+    name = rollout_id(tx.cause.source, tx.cause.id)
     tx.tell(start_rollback(candidate, last, name, _endpoint(serving_url, event.model), asked, event.reason))
 
 
@@ -125,7 +132,7 @@ def _decide_step(last: RolloutTold, store: Store, tx: Transaction) -> RolloutTol
     previous = store.registered(last.previous)
     if plan is None or (last.previous and previous is None):  # not heard yet is not the same as not there
         return None
-    return next_step(last, plan, registered, previous, store.observed(last, tx.now))
+    return next_step(last, plan, previous, store.observed(last, tx.now))
 
 
 def _start_waiting(model: str, last: RolloutTold | None, tx: Transaction, serving_url: str) -> bool:

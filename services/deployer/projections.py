@@ -113,13 +113,15 @@ def _remember_start(
     event: ReplicaActivated | ReplicaFailed | ReplicaReported | ReplicaStopped, rows: Rows, *, stopped: bool = False
 ) -> None:
     known = rows.get(ReplicaStart, event.replica, event.start)
-    heard_at = parse_instant(rows.origin.time)
+    time = parse_instant(rows.origin.time)
+    heard_at = format_instant(time) if time else ""
     rows.put(
         ReplicaStart(
             replica=event.replica,
             start=event.start,
             first_offset=known.first_offset if known else rows.offset or 0,
-            heard_at=format_instant(heard_at) if heard_at else "",
+            began_at=known.began_at if known else heard_at,
+            heard_at=heard_at,
             stopped=stopped,
             origin=rows.origin.dump(),
         )

@@ -3,14 +3,17 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import structlog
 
+from cairn.children import ChildDied
 from cairn.events.serving import ReplicaActivated, ReplicaFailed
 from cairn.events.values import Arm, Digest, IoSchema, ModelRef, Reason
 from cairn.objects import StoreUnreachable
+from deployer.serving.ending import end_tasks
 from deployer.serving.following import RolloutTold
 from deployer.serving.reporting import Reporter
 from deployer.serving.routing import LiveArm, LiveRoute, RouteTable, answering_arms
@@ -18,9 +21,9 @@ from deployer.serving.scorer import Scorer
 from deployer.serving.speaking import Ground
 
 PATIENCE_SECONDS = 30.0
-"""So long an object store that does not answer is waited for before the route counts as failed."""
+"""What may pass is waited for so long before the route counts as failed; and then still."""
 
-_PAUSE_SECONDS = 1.0
+_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 5.0
 log = structlog.get_logger()
 
 
@@ -44,6 +47,8 @@ class _Wanted:
     model: ModelRef
     began: float = field(default_factory=time.monotonic)
     complained: bool = False
+    replaced: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a newer route was told."""
 
     @property
     def seconds(self) -> float:
@@ -69,26 +74,31 @@ class Activator:
         if known and told.route.revision <= known.told.route.revision:
             return
         self._wanted[name] = _Wanted(told, ground, _brought(told))
+        self._table.known.add(name)
+        if known:
+            known.replaced.set()
         if self._going:
             self._begin(name)
 
     async def go(self) -> None:
-        """Load the routes that are known by now; from now on each new one at once. Returns when each was tried."""
+        """Load the routes that are known by now; from now on each new one at once.
+
+        Returns when each model answers by its route, or its failure was told.
+        """
         self._going = True
         for name in self._wanted:
             self._begin(name)
-        while any(not self._tried(name) for name in self._wanted):
+        while any(not self._is_tried(name) for name in self._wanted):
             await asyncio.sleep(0.01)
 
     async def close(self) -> None:
         """Let go of every model."""
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), *self._leaving, return_exceptions=True)
+        await end_tasks(self._tasks.values())
+        await asyncio.gather(*self._leaving, return_exceptions=True)
         self._table.routes.clear()
         await asyncio.gather(*(loaded.scorer.close() for loaded in self._loaded.values()))
 
-    def _tried(self, name: str) -> bool:
+    def _is_tried(self, name: str) -> bool:
         return self._wanted[name].complained or self._tasks[name].done()
 
     def _begin(self, name: str) -> None:
@@ -97,21 +107,31 @@ class Activator:
 
     async def _pursue(self, name: str) -> None:
         """Take the latest route over; a newer one may come meanwhile."""
-        while True:
+        wanted = None
+        while wanted is not self._wanted[name]:
             wanted = self._wanted[name]
             try:
-                await self._activate(name, wanted)
-            except StoreUnreachable as error:
-                if wanted.seconds >= PATIENCE_SECONDS:
-                    self._complain(wanted, "store-unreachable", str(error))
-                await asyncio.sleep(_PAUSE_SECONDS)
+                await self._insist(name, wanted)
             except Exception as error:  # noqa: BLE001 # whatever it was, the deployer must hear of it
                 self._complain(wanted, getattr(error, "code", "load-failed"), str(error) or repr(error))
-                if wanted is self._wanted[name]:
-                    return
+
+    async def _insist(self, name: str, wanted: _Wanted) -> None:
+        """Activate a route, again and again while what prevents it may pass and no newer one was told."""
+        pause = _SHORTEST_PAUSE_SECONDS
+        while not wanted.replaced.is_set():
+            try:
+                await self._activate(name, wanted)
+            except (StoreUnreachable, ChildDied) as error:
+                log.warning("route.retry", model=name, revision=wanted.told.route.revision, error=str(error))
+                if wanted.seconds >= PATIENCE_SECONDS:
+                    code = "child-died" if isinstance(error, ChildDied) else "store-unreachable"
+                    self._complain(wanted, code, str(error))
             else:
-                if wanted is self._wanted[name]:
-                    return
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await wanted.replaced.wait()
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _activate(self, name: str, wanted: _Wanted) -> None:
         route = wanted.told.route
@@ -139,10 +159,10 @@ class Activator:
 
     def _complain(self, wanted: _Wanted, code: str, text: str) -> None:
         """Say once that this route cannot be taken over; the one before stays."""
-        log.warning("route.failed", model=wanted.model.name, revision=wanted.told.route.revision, code=code, error=text)
         if wanted.complained:
             return
         wanted.complained = True
+        log.warning("route.failed", model=wanted.model.name, revision=wanted.told.route.revision, code=code, error=text)
         self._drop_unused(wanted.model.name)
         self._reporter.say(
             ReplicaFailed(

@@ -15,7 +15,7 @@ from cairn.events.predictions import Output, PredictionRow
 from cairn.events.values import Scalar
 from deployer.serving.journal import Answered, Journal
 from deployer.serving.protocol import Request, describe_model, make_outputs, parse_request, read_rows, write_answer
-from deployer.serving.refusals import NotNow, Refused
+from deployer.serving.refusals import RETRY_SECONDS, NotNow, Refused, is_askers_fault
 from deployer.serving.reporting import Account, Tally
 from deployer.serving.routing import LiveArm, RouteTable
 
@@ -42,9 +42,10 @@ class Response:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
     @classmethod
-    def of(cls, content: Any, status: int = 200) -> "Response":
+    def of(cls, content: Any, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> "Response":
         """JSON."""
-        return cls(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(), status)
+        body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+        return cls(body, status, headers=headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Api:
         try:
             response = await self._respond(scope, receive)
         except Refused as refused:
-            response = Response.of({"error": str(refused)}, refused.status)
+            response = _refusal(refused)
         except Exception:
             log.exception("request.error", path=scope["path"])
             response = Response.of({"error": "an error of the server; its log says more"}, 500)
@@ -130,14 +131,11 @@ class Api:
             named = list(zip(asked.request_ids(), asked.entities(), strict=True))
             async with asyncio.timeout(_SCORE_SECONDS):
                 return await live.scorer.score(cells), cells, named
-        except TimeoutError:
-            self.journal.fail(live.account, asked.rows)
-            raise NotNow("the model did not answer in time") from None
-        except NotNow:
-            self.journal.fail(live.account, asked.rows)
-            raise
-        except Refused:
-            self.journal.reject(live.account, asked.rows)
+        except Exception as error:
+            count = self.journal.reject if is_askers_fault(error) else self.journal.fail
+            count(live.account, asked.rows)
+            if isinstance(error, TimeoutError):
+                raise NotNow("the model did not answer in time") from None
             raise
 
     def _rows(
@@ -171,6 +169,11 @@ def _answer(live: LiveArm, asked: Request, outputs: list[Output], ids: list[str]
     tensors = make_outputs(live.schema, outputs, ids)
     body = write_answer(asked, live.arm.model.name, live.arm.model.version, parameters, tensors)
     return Response(body, headers=((b"cairn-route-revision", str(live.revision).encode()),))
+
+
+def _refusal(refused: Refused) -> Response:
+    headers = ((b"retry-after", str(RETRY_SECONDS).encode()),) if isinstance(refused, NotNow) else ()
+    return Response.of({"error": str(refused)}, refused.status, headers)
 
 
 def _model_of(parts: list[str]) -> tuple[str, str | None]:

@@ -25,6 +25,7 @@ from cairn.objects import ObjectStore, open_store, read_s3_settings
 from cairn.publisher import Publisher
 from deployer.serving.activating import Activator, Loaded
 from deployer.serving.api import Api
+from deployer.serving.ending import end_tasks, end_within
 from deployer.serving.following import Follower
 from deployer.serving.journal import Journal
 from deployer.serving.logs import configure_logs
@@ -40,7 +41,9 @@ USAGE = 2
 _PRELOAD = ("deployer.serving.scoring", "sklearn.ensemble", "sklearn.pipeline")
 _LIMITS = Limits(cpu_seconds=10**9)  # it stays: its time is not bounded
 _SEND_SECONDS = 5.0
-_GRACE_SECONDS = 15
+_GRACE_SECONDS = 6
+_CUT_SECONDS = 2.0
+_WATCH_SECONDS = 5.0
 log = structlog.get_logger()
 
 
@@ -80,17 +83,17 @@ async def run(settings: Settings) -> None:
     server = _make_server(Api(table, journal, tally), settings)
 
     async with AsyncExitStack() as ends:  # they run from the last to the first
-        ends.push_async_exit(publisher)
+        ends.push_async_callback(end_within, _CUT_SECONDS, partial(publisher.__aexit__, None, None, None), "publisher")
         ends.push_async_callback(activator.close)
         ends.push_async_callback(reporter.end)
-        ends.push_async_callback(journal.close)
+        ends.push_async_callback(end_within, _CUT_SECONDS, journal.close, "journal")
         serving = asyncio.create_task(_serve(server))
         serving.add_done_callback(lambda _task: stop.set())
         ends.push_async_callback(_end_server, server, serving)
         log.info("serving.started", host=settings.host, port=settings.port, start=start)
         await asyncio.to_thread(children.start)
         await _until(stop, _follow(follower, activator, table), reporter.run(), _flush(journal))
-        table.ready = False
+        table.current = False
         log.info("serving.stopping")
 
 
@@ -119,11 +122,31 @@ def _start_child(children: Children, package: Package) -> Child:
 
 
 async def _follow(follower: Follower, activator: Activator, table: RouteTable) -> None:
+    """Follow the routes: those that are there now, then each new one."""
     await follower.catch_up()
-    await activator.go()
-    table.ready = True
-    log.info("serving.ready", routes=table.revisions())
-    await follower.follow()
+    table.current = True
+    async with asyncio.TaskGroup() as parts:
+        parts.create_task(follower.follow())
+        parts.create_task(_watch(follower, table))
+        await activator.go()
+        table.tried = True
+        log.info("serving.ready", routes=table.revisions())
+
+
+async def _watch(follower: Follower, table: RouteTable) -> None:
+    """Look again and again whether all that was told was heard: Kafka may be away, or have lost something."""
+    while True:
+        await asyncio.sleep(_WATCH_SECONDS)
+        table.current = await _is_current(follower)
+
+
+async def _is_current(follower: Follower) -> bool:
+    try:
+        async with asyncio.timeout(_WATCH_SECONDS):
+            return await follower.is_at_end()
+    except TimeoutError:
+        log.warning("routes.stale", seconds=_WATCH_SECONDS)
+        return False
 
 
 async def _flush(journal: Journal) -> None:
@@ -138,11 +161,10 @@ async def _until(stop: asyncio.Event, *parts: Coroutine[Any, Any, None]) -> None
     for task in tasks:
         task.add_done_callback(lambda _task: stop.set())
     await stop.wait()
+    await end_tasks(tasks)
     for task in tasks:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(result, Exception):
-            raise result
+        if not task.cancelled() and (error := task.exception()):
+            raise error
 
 
 def _make_server(app: Api, settings: Settings) -> uvicorn.Server:

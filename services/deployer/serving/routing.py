@@ -61,9 +61,18 @@ def share_of(prediction_id: str) -> float:
 class RouteTable:
     """The routes that are followed, by model."""
 
-    ready: bool = False
-    """Whether the current routes were all tried once."""
+    tried: bool = False
+    """Whether each route that was there at the start is followed, or was told to fail."""
+    current: bool = False
+    """Whether no later route can have been told without being heard."""
+    known: set[str] = field(default_factory=set)
+    """The models of which a route was told, whether or not one is followed yet."""
     routes: dict[str, LiveRoute] = field(default_factory=dict)
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests shall be sent here."""
+        return self.tried and self.current
 
     def revisions(self) -> dict[str, int]:
         """The route followed of each model."""
@@ -73,8 +82,10 @@ class RouteTable:
         """A model's route, with an arm at least. Raises Refused."""
         route = self.routes.get(model)
         if route is None:
-            if not self.ready:
+            if not self.tried:
                 raise NotNow("this replica is starting")
+            if model in self.known:
+                raise NotNow(f"{model} is not loaded yet")
             raise Refused(404, f"there is no model {model[:200]!r} here")
         if not route.arms:
             raise Refused(409, f"no version of {model} takes traffic")

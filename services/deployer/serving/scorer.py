@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
+from pydantic import ValidationError
 
 from cairn.children import Child, ChildDied
 from cairn.events.predictions import Output
@@ -21,7 +22,9 @@ MOST_BATCHED = 1000
 MOST_WAITING = 20_000
 """Rows that may wait; what comes then is refused."""
 
+_LOAD_SECONDS = 120.0
 _BATCH_SECONDS = 30.0
+_CLOSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 5.0
 log = structlog.get_logger()
 
@@ -59,6 +62,7 @@ class ChildScorer:
         self._woken = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
+        self._replacing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Load the model. Raises PackageUnusable and ChildDied."""
@@ -81,10 +85,15 @@ class ChildScorer:
         return await question.answer
 
     async def close(self) -> None:
-        """Answer what waits, then let the child go."""
+        """Answer what waits, then let the child go. Bounded."""
         self._closing = True
         self._woken.set()
+        if self._replacing:
+            self._replacing.cancel()
         if self._task:
+            await asyncio.wait({self._task}, timeout=_CLOSE_SECONDS)
+            if self._child:  # it hangs, or is not needed any longer
+                self._child.kill()
             await self._task
         await self._end()
         self._thread.shutdown(wait=False)
@@ -93,7 +102,8 @@ class ChildScorer:
         while not (self._closing and not self._waiting):
             self._woken.clear()
             if self._child is None:
-                await self._begin_again()
+                self._replacing = asyncio.create_task(self._begin_again())
+                await asyncio.wait({self._replacing})
             elif self._waiting:
                 await self._answer(self._take())
             else:
@@ -112,56 +122,70 @@ class ChildScorer:
     async def _answer(self, questions: list[_Question]) -> None:
         if not questions:
             return
+        rows = [row for question in questions for row in question.rows]
         try:
-            reply = await self._ask([row for question in questions for row in question.rows])
+            reply = await self._call(lambda child: child.ask(json.dumps(rows).encode()), _BATCH_SECONDS)
+            outputs = [Output(score=score, label=label) for score, label in reply.get("outputs", ())]
         except ChildDied as error:
             log.warning("scorer.died", error=str(error), questions=len(questions))
             _fail(questions, NotNow("the model's process ended while it worked on this"))
             await self._end()
-            return
-        if "error" in reply and len(questions) > 1:
-            for question in questions:
-                await self._answer([question])
-        elif "error" in reply:
-            _fail(questions, Refused(422, reply["error"]))
+        except ValidationError:
+            await self._answer_apart(questions, NotNow("the model's score is no number"))
         else:
-            _give(questions, [Output(score=score, label=label) for score, label in reply["outputs"]])
+            if "error" in reply:
+                await self._answer_apart(questions, Refused(422, reply["error"]))
+            else:
+                _give(questions, outputs)
 
-    async def _ask(self, rows: list[Sequence[Scalar]]) -> dict[str, Any]:
-        """The child's reply; a child that takes too long is killed. Raises ChildDied."""
-        child = self._child
+    async def _answer_apart(self, questions: list[_Question], error: Refused) -> None:
+        """One of these cannot be answered: the others are."""
+        if len(questions) == 1:
+            _fail(questions, error)
+            return
+        for question in questions:
+            await self._answer([question])
+
+    async def _call(self, call: Callable[[Child], bytes], seconds: float) -> dict[str, Any]:
+        """What the child says, which is killed when it takes too long. Raises ChildDied."""
+        child, loop = self._child, asyncio.get_running_loop()
         if child is None:
             raise ChildDied("there is no child")
-        message = json.dumps(rows).encode()
-        asking = asyncio.get_running_loop().run_in_executor(self._thread, child.ask, message)
-        done, _ = await asyncio.wait({asking}, timeout=_BATCH_SECONDS)
-        if not done:
-            child.kill()
-        reply: dict[str, Any] = json.loads(await asking)
-        return reply
+        killing = loop.call_later(seconds, child.kill)
+        try:
+            said: dict[str, Any] = json.loads(await loop.run_in_executor(self._thread, call, child))
+        finally:
+            killing.cancel()
+        return said
 
     async def _begin(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._child = await loop.run_in_executor(self._thread, self._start)
-        ready = json.loads(await loop.run_in_executor(self._thread, self._child.receive))
+        """A child that has loaded the model. After an error, and when cancelled, `_end` must be called."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._start_child)
+        ready = await self._call(lambda child: child.receive(), _LOAD_SECONDS)
         if "error" in ready:
             raise PackageUnusable(ready["code"], ready["error"])
 
     async def _begin_again(self) -> None:
         """A new child in the place of one that died. What waits meanwhile waits; when it takes long it is refused."""
         pause = 0.1
-        while not self._closing:
-            try:
-                await self._begin()
-            except (ChildDied, PackageUnusable, OSError) as error:
-                log.warning("scorer.begin", error=str(error))
-                await self._end()
-                await asyncio.sleep(pause)
-                pause = min(_LONGEST_PAUSE_SECONDS, 2 * pause)
+        try:
+            while not self._closing:
+                try:
+                    await self._begin()
+                except Exception as error:  # noqa: BLE001 # whatever it was, what was loaded once may load again
+                    log.warning("scorer.begin", error=repr(error))
+                    await self._end()
+                    await asyncio.sleep(pause)
+                    pause = min(_LONGEST_PAUSE_SECONDS, 2 * pause)
+                    self._refuse_waiting()
+                else:
+                    return
+        except asyncio.CancelledError:
+            await self._end()
+            raise
+        finally:
+            if self._closing:
                 self._refuse_waiting()
-            else:
-                return
-        self._refuse_waiting()
 
     def _refuse_waiting(self) -> None:
         _fail(list(self._waiting), NotNow("the model's process cannot be started"))
@@ -169,9 +193,19 @@ class ChildScorer:
         self._waiting_rows = 0
 
     async def _end(self) -> None:
+        """Let the child go, whatever it does: also one that is only just started."""
+        if self._child is not None:
+            self._child.kill()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close_child)
+
+    def _start_child(self) -> None:
+        # The one thread sets and forgets the child: so whoever stops waiting for a start can still close it after it.
+        self._child = self._start()
+
+    def _close_child(self) -> None:
         child, self._child = self._child, None
         if child is not None:
-            await asyncio.to_thread(child.close)
+            child.close()
 
 
 def _fail(questions: Sequence[_Question], error: Refused) -> None:

@@ -104,19 +104,26 @@ def failed(
 
 def reported(
     follows: dict[str, int] | None = None,
-    answers: tuple[tuple[int, int, int], ...] = (),
+    answers: tuple[tuple[int, ...], ...] = (),
     replica: str = "serving-1",
     start: str = "a",
     model: str = LOANS,
 ) -> ReplicaReported:
-    """`answers`: version, route revision, rows answered."""
+    """`answers`: version, route revision, rows answered, rows failed (none unless said)."""
     return ReplicaReported(
         replica=replica,
         start=start,
         revisions=tuple(Revision(model=name, route_revision=number) for name, number in (follows or {}).items()),
         answers=tuple(
-            Answers(model=model, version=version, arm=f"v{version}", route_revision=revision, answered=rows, failed=0)
-            for version, revision, rows in answers
+            Answers(
+                model=model,
+                version=version,
+                arm=f"v{version}",
+                route_revision=revision,
+                answered=rows,
+                failed=sum(unanswered),
+            )
+            for version, revision, rows, *unanswered in answers
         ),
     )
 

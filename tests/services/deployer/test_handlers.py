@@ -155,6 +155,41 @@ def test_a_failing_replica_aborts_and_the_champion_has_all_the_traffic_again(liv
     assert live.hear(failed(2, 2, "serving-2"), reported({LOANS: 3})) == []
 
 
+def test_a_canary_that_only_fails_is_aborted_and_the_champion_has_all_the_traffic_again(live):
+    live.hear(registered(2), approved(2), activated(2, 2))
+    assert live.hear(reported({LOANS: 2}, ((1, 2, 40), (2, 2, 0, 9)))) == []
+    (told,) = live.hear(reported({LOANS: 2}, ((1, 2, 44), (2, 2, 0, 10))))
+    assert isinstance(told, RolloutAborted)
+    assert [(arm.name, arm.weight_ratio) for arm in told.route.arms] == [("v1", 1.0)]
+    (check,) = told.checks
+    assert (check.name, check.measured, check.passed) == ("requests-failed", "10 of 10 failed; of v1, 0 of 44", False)
+    assert told.reason.code == "requests-failed"
+
+
+def test_failures_of_all_replicas_add_up(live):
+    live.hear(registered(2), approved(2), activated(2, 2), activated(2, 2, "serving-2"))
+    assert live.hear(reported({LOANS: 2}, ((2, 2, 0, 5),))) == []
+    assert kinds(live.hear(reported({LOANS: 2}, ((2, 2, 0, 5),), "serving-2"))) == ["RolloutAborted"]
+
+
+def test_a_replica_that_lives_but_never_follows_the_route_ends_the_rollout(live):
+    live.hear(registered(2), approved(2))
+    live.world.now += timedelta(minutes=9)
+    assert live.hear(reported({LOANS: 1})) == []
+    live.world.now += timedelta(minutes=2)
+    (told,) = live.hear(reported({LOANS: 1}))
+    assert isinstance(told, RolloutAborted)
+    assert told.reason.code == "replicas-late"
+
+
+def test_a_replica_that_has_only_just_started_is_not_late(live):
+    live.hear(registered(2), approved(2))
+    live.world.now += timedelta(hours=1)
+    assert live.hear(reported({}, (), start="b")) == []
+    assert live.hear(reported({LOANS: 2}, ((2, 2, 9),), start="b")) == []
+    assert kinds(live.hear(reported({LOANS: 2}, ((2, 2, 10),), start="b"))) == ["RolloutAdvanced"]
+
+
 def test_a_failure_under_a_route_that_is_no_rollouts_changes_nothing(live):
     assert live.hear(failed(1, 1)) == []
 
@@ -229,10 +264,43 @@ def test_a_rollback_is_granted_or_refused_by_name(two, version, code):
     assert (told.reason.code if isinstance(told, RequestRefused) else None) == code
 
 
-def test_while_a_rollout_is_under_way_a_rollback_is_refused(two):
+def test_a_rollback_while_a_version_is_rolled_out_calls_it_off_and_brings_the_champion_back(two):
     two.hear(registered(3), approved(3))
-    (told,) = two.hear(RollbackRequested(model=LOANS, version=1))
+    aborted, started = two.hear(RollbackRequested(model=LOANS, reason="It errs."))
+    assert isinstance(aborted, RolloutAborted)
+    assert (aborted.model.version, aborted.reason.code, aborted.route.revision) == (3, "rollback-requested", 5)
+    assert isinstance(started, RolloutStarted)
+    assert (started.kind, started.model.version, started.route.revision) == ("rollback", 2, 6)
+    assert [(arm.name, arm.weight_ratio) for arm in started.route.arms] == [("v2", 1.0)]
+    assert kinds(two.hear(activated(2, 6))) == ["RolloutCompleted"]
+
+
+def test_a_rollback_by_name_while_a_version_is_rolled_out_brings_the_named_one_back(two):
+    two.hear(registered(3), approved(3))
+    aborted, started = two.hear(RollbackRequested(model=LOANS, version=1))
+    assert (aborted.model.version, started.model.version, started.previous.version) == (3, 1, 2)
+
+
+def test_a_first_version_that_is_rolled_out_cannot_be_rolled_back(deployer):
+    deployer.hear(declared(), registered(1), approved(1))
+    (told,) = deployer.hear(RollbackRequested(model=LOANS))
+    assert told.reason.code == "no-champion-before"
+    assert kinds(deployer.hear(activated(1, 1))) == ["RolloutCompleted"]
+
+
+@pytest.mark.parametrize("version", [None, 1])
+def test_a_rollback_that_is_asked_for_twice_is_not_turned_round(two, version):
+    two.hear(RollbackRequested(model=LOANS))
+    (told,) = two.hear(RollbackRequested(model=LOANS, version=version))
     assert told.reason.code == "rollout-under-way"
+    assert kinds(two.hear(activated(1, 4))) == ["RolloutCompleted"]
+
+
+def test_what_waits_does_not_come_between_a_rollback_and_the_rollout_that_it_calls_off(two):
+    two.hear(registered(3), approved(3), registered(4), approved(4))
+    assert kinds(two.hear(RollbackRequested(model=LOANS))) == ["RolloutAborted", "RolloutStarted"]
+    (_, started) = two.hear(activated(2, 6))
+    assert (started.kind, started.model.version) == ("promotion", 4)
 
 
 def test_a_rollback_of_an_unknown_model_is_refused(deployer):

@@ -78,7 +78,7 @@ class Plane:
         self.schema = schema
         self.log = FakeLog()
         self.tally = Tally()
-        self.table = RouteTable(ready=True)
+        self.table = RouteTable(tried=True, current=True)
         self.journal = Journal("serving-1", self.log, self.tally)
         self.api = Api(self.table, self.journal, self.tally, lambda: datetime(2026, 1, 1, tzinfo=UTC))
 

@@ -10,6 +10,7 @@ from cairn.events.values import Reason, Route
 from cairn.objects import StoreUnreachable
 from deployer.serving.activating import Activator, Loaded
 from deployer.serving.packages import PackageUnusable
+from deployer.serving.refusals import NotNow
 from deployer.serving.reporting import Reporter, Tally
 from deployer.serving.routing import RouteTable
 from deployer.serving.speaking import Ground
@@ -104,7 +105,7 @@ async def test_a_route_that_is_as_old_or_older_changes_nothing(replica):
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(PackageUnusable("bad", "It is bad."), "bad"), (ChildDied("It died."), "load-failed"), (OSError(), "load-failed")],
+    [(PackageUnusable("bad", "It is bad."), "bad"), (ZeroDivisionError(), "load-failed")],
 )
 async def test_a_route_that_cannot_be_loaded_is_told_and_the_one_before_stays(replica, error, code):
     await replica.hear(told(1, arm_of(1)))
@@ -117,19 +118,64 @@ async def test_a_route_that_cannot_be_loaded_is_told_and_the_one_before_stays(re
     assert replica.said()[2:] == [(ReplicaActivated, 3, 1)]
 
 
-async def test_an_object_store_that_is_away_is_waited_for(replica, monkeypatch):
-    monkeypatch.setattr("deployer.serving.activating._PAUSE_SECONDS", 0)
-    replica.errors = [StoreUnreachable("away")] * 3
+PASSING = [(StoreUnreachable("away"), "store-unreachable"), (ChildDied("killed"), "child-died")]
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr("deployer.serving.activating._SHORTEST_PAUSE_SECONDS", 0)
+    monkeypatch.setattr("deployer.serving.activating.PATIENCE_SECONDS", 0)
+
+
+@pytest.mark.parametrize(("error", "_code"), PASSING)
+async def test_what_may_pass_is_waited_for(replica, monkeypatch, error, _code):
+    monkeypatch.setattr("deployer.serving.activating._SHORTEST_PAUSE_SECONDS", 0)
+    replica.errors = [error] * 3
     await replica.hear(told(1, arm_of(1)))
     assert replica.said() == [(ReplicaActivated, 1, 1)]
 
 
-async def test_an_object_store_that_is_away_for_long_is_told_once_and_waited_for_still(replica, monkeypatch):
-    monkeypatch.setattr("deployer.serving.activating._PAUSE_SECONDS", 0)
-    monkeypatch.setattr("deployer.serving.activating.PATIENCE_SECONDS", 0)
-    replica.errors = [StoreUnreachable("away")] * 3
+@pytest.mark.parametrize(("error", "code"), PASSING)
+async def test_what_does_not_pass_for_long_is_told_once_and_waited_for_still(replica, impatient, error, code):
+    replica.errors = [error] * 3
     await replica.hear(told(1, arm_of(1)))
     assert replica.said() == [(ReplicaFailed, 1, 1), (ReplicaActivated, 1, 1)]
+    assert replica.reporter._queued[0].facts.reason.code == code
+
+
+async def test_a_start_lasts_until_a_model_that_could_not_be_loaded_at_first_is(monkeypatch):
+    monkeypatch.setattr("deployer.serving.activating._SHORTEST_PAUSE_SECONDS", 0.02)
+    replica = Replica()
+    replica.errors = [ChildDied("killed")]
+    replica.activator.take(told(1, arm_of(1)), GROUND)
+    going = asyncio.create_task(replica.activator.go())
+    while replica.errors:
+        await asyncio.sleep(0)
+    assert not going.done()
+    await going
+    assert replica.arms() == [("v1", 1.0)]
+
+
+async def test_a_start_ends_when_a_model_that_cannot_be_loaded_was_told(impatient, monkeypatch):
+    monkeypatch.setattr("deployer.serving.activating._SHORTEST_PAUSE_SECONDS", 60)
+    replica = Replica()
+    replica.errors = [ChildDied("killed")]
+    replica.activator.take(told(1, arm_of(1)), GROUND)
+    await replica.activator.go()
+    assert replica.said() == [(ReplicaFailed, 1, 1)]
+    with pytest.raises(NotNow):
+        replica.table.route(LOANS)
+    await replica.activator.close()
+
+
+async def test_a_new_route_does_not_wait_for_the_pause_after_a_failure_of_the_one_before(replica, monkeypatch):
+    monkeypatch.setattr("deployer.serving.activating._SHORTEST_PAUSE_SECONDS", 60)
+    replica.errors = [StoreUnreachable("away")]
+    replica.activator.take(told(1, arm_of(1)), GROUND)
+    while replica.errors:
+        await asyncio.sleep(0)
+    await replica.hear(told(2, arm_of(2)))
+    assert replica.arms() == [("v2", 1.0)]
 
 
 async def test_a_route_that_comes_while_another_is_loaded_is_taken_over_after_it(replica):

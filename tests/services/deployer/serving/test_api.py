@@ -133,12 +133,26 @@ async def test_a_model_without_traffic_is_a_conflict(plane):
 
 
 async def test_before_it_is_ready_a_replica_says_so(plane):
-    plane.table.ready = False
+    plane.table.tried = False
     plane.table.routes.clear()
     assert (await plane.infer(INPUTS)).status == 503
     assert (await plane.get("/readyz")).status == 503
     assert (await plane.get("/v2/health/ready")).status == 503
     assert (await plane.get("/v2/health/live")).status == 200
+
+
+async def test_a_replica_that_may_have_missed_a_route_is_not_ready_and_answers_all_the_same(plane):
+    plane.table.current = False
+    assert (await plane.get("/readyz")).status == 503
+    assert (await plane.infer(INPUTS)).status == 200
+
+
+@pytest.mark.parametrize("path", ["", "/ready", "/infer"])
+async def test_a_model_that_has_a_route_but_is_not_loaded_is_to_be_asked_for_again(plane, path):
+    plane.table.known.add("risk.cards")
+    call = plane.infer(INPUTS, "risk.cards") if path == "/infer" else plane.get(f"/v2/models/risk.cards{path}")
+    answer = await call
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
 
 
 @pytest.mark.parametrize(("error", "status"), [(NotNow("busy"), 503), (Refused(422, "strange"), 422)])
@@ -154,6 +168,7 @@ async def test_an_unforeseen_error_is_the_servers_own(plane):
     plane.route(4, {1: 1.0}, FakeScorer(ZeroDivisionError()))
     answer = await plane.infer(INPUTS)
     assert (answer.status, list(answer.body)) == (500, ["error"])
+    assert plane.tally.failed == {Account(4, LOANS, 1, "v1"): 1}
 
 
 @pytest.mark.parametrize(

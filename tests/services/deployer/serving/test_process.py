@@ -33,6 +33,7 @@ from cairn.events import (
 )
 from cairn.events.codec import Heard
 from cairn.events.values import Arm, ModelRef, ObjectRef, Reason, Route
+from cairn.local import LocalKafka
 from cairn.objects import open_store
 from cairn.publisher import Publisher
 from cairn.subscriber import read_log
@@ -142,7 +143,8 @@ class Town:
             async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=30) as client:
                 yield client
             process.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(process.wait(), 30) == 0
+            async with asyncio.timeout(20):  # by its own deadlines it takes 12 s at most
+                assert await process.wait() == 0
         finally:
             if process.returncode is None:
                 process.kill()
@@ -285,6 +287,112 @@ async def test_a_running_replica_takes_new_routes_over_and_goes_on_when_its_mode
         await town.say(started(3, 3, manifest, profile))
         await until(lambda: answered_by(client, "3"))
     assert scoring_children() == []
+
+
+async def test_a_start_whose_models_die_while_they_load_is_ready_only_when_they_answer(town, package):
+    await town.say(started(1, 1, *stored(town, package)))
+    killed = []
+    async with town.serving() as client:
+        await until(lambda: is_up(client))
+        while len(killed) < 3:
+            killed += [child for child in scoring_children() if kill(child)]
+            assert (await infer(client)).status_code != 404
+        await until(lambda: ready(client))
+        assert await answered_by(client, "1")
+    assert not await told_failure(town)
+
+
+@pytest.fixture
+async def own_kafka(tmp_path):
+    """A broker that the test may kill."""
+    async with LocalKafka(tmp_path / "kafka", fast_start=True) as server:
+        yield server
+
+
+@pytest.fixture
+async def own_town(own_kafka, tmp_path) -> Town:
+    town = Town(own_kafka.bootstrap_servers, tmp_path)
+    await make_topics(own_kafka.bootstrap_servers, town.context.installation, TOPICS)
+    return town
+
+
+async def test_while_kafka_is_away_a_replica_is_not_ready_and_afterwards_it_hears_what_was_told(
+    own_kafka, own_town, package
+):
+    files = stored(own_town, package)
+    await own_town.say(started(1, 1, *files))
+    async with own_town.serving() as client:
+        await until(lambda: ready(client))
+        await own_kafka.kill()
+        await until(lambda: unready(client))
+        assert (await infer(client)).status_code == 503
+        await own_kafka.start()
+        await until(lambda: ready(client))
+        await own_town.say(started(2, 2, *files))
+        await until(lambda: answered_by(client, "2"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_a_replica_ends_in_order_also_when_kafka_died_or_hangs(own_kafka, own_town, package, number):
+    await own_town.say(started(1, 1, *stored(own_town, package)))
+    async with own_town.serving() as client:
+        await until(lambda: ready(client))
+        os.kill(own_kafka._child.pid, number)
+        callers = [asyncio.create_task(call(client.base_url, [], set())) for _ in range(16)]
+        await asyncio.sleep(1)
+    await asyncio.gather(*callers)
+    await own_kafka.kill()
+
+
+async def unready(client) -> bool:
+    return (await client.get("/readyz")).status_code == 503
+
+
+async def test_what_was_answered_under_load_before_the_end_is_in_the_log_and_the_farewell_comes_last(town, package):
+    await town.say(started(1, 1, *stored(town, package)))
+    answered, statuses = [], set()
+    async with town.serving() as client:
+        await until(lambda: ready(client))
+        callers = [asyncio.create_task(call(client.base_url, answered, statuses)) for _ in range(16)]
+        while len(answered) < 100:
+            await asyncio.sleep(0.01)
+    await asyncio.gather(*callers)
+
+    assert statuses <= {200, 503}
+    logged = [row.prediction_id for heard in await town.heard("predictions") for row in heard.facts.rows]
+    assert sorted(answered) == sorted(logged)
+    told = [one.facts for one in await town.heard("serving")]
+    assert isinstance(told[-1], ReplicaStopped)
+    assert told[-2].answers[0].answered == len(logged)
+
+
+async def call(url, answered, statuses) -> None:
+    """Ask for predictions until nobody answers any longer."""
+    async with httpx2.AsyncClient(base_url=url, timeout=30) as client:
+        while True:
+            try:
+                answer = await infer(client)
+            except httpx2.TransportError:
+                return
+            statuses.add(answer.status_code)
+            if answer.status_code == 200:
+                answered += prediction_ids(answer)
+
+
+def prediction_ids(answer) -> list[str]:
+    return next(output["data"] for output in answer.json()["outputs"] if output["name"] == "prediction_id")
+
+
+async def is_up(client) -> bool:
+    return (await client.get("/healthz")).status_code == 200
+
+
+def kill(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 async def answered_by(client, version: str) -> bool:

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import math
 import threading
 
 import pytest
@@ -19,9 +20,15 @@ class FakeChild:
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
+        self.awaited, self.loading = threading.Event(), threading.Event()
+        self.loading.set()
         self.closed = self.killed = False
 
     def receive(self):
+        self.awaited.set()
+        self.loading.wait()
+        if self.killed:
+            raise ChildDied("gone")
         return json.dumps(self.ready).encode()
 
     def ask(self, message):
@@ -29,7 +36,7 @@ class FakeChild:
         self.gate.wait()
         rows = json.loads(message)
         self.asked.append(len(rows))
-        cells = [row[0] for row in rows]
+        cells = [math.nan if row[0] == "nan" else row[0] for row in rows]
         if "die" in cells or self.killed:
             raise ChildDied("gone")
         if "strange" in cells:
@@ -39,6 +46,7 @@ class FakeChild:
     def kill(self):
         self.killed = True
         self.gate.set()
+        self.loading.set()
 
     def close(self):
         self.closed = True
@@ -98,6 +106,18 @@ async def test_a_bad_question_does_not_spoil_those_beside_it(scorer, children):
     assert [output.score for output in await first + await good] == [0, 2]
 
 
+async def test_a_score_that_is_no_number_fails_its_question_alone(scorer, children):
+    children[0].gate.clear()
+    first = asyncio.create_task(scorer.score([[0]]))
+    await asyncio.to_thread(children[0].entered.wait)
+    bad, good = asyncio.create_task(scorer.score([["nan"]])), asyncio.create_task(scorer.score([[2]]))
+    await asyncio.sleep(0)
+    children[0].gate.set()
+    with pytest.raises(NotNow, match="no number"):
+        await bad
+    assert [output.score for output in await first + await good + await scorer.score([[3]])] == [0, 2, 3]
+
+
 async def test_more_than_can_wait_is_refused(scorer, children):
     children[0].gate.clear()
     first = asyncio.create_task(scorer.score([[0]]))
@@ -153,3 +173,40 @@ async def test_what_waits_when_it_closes_is_still_answered(children):
     assert [answer.result()[0].score for answer in answers] == [0, 1, 2, 3, 4]
     with pytest.raises(NotNow):
         await scorer.score([[0]])
+
+
+def slow_child():
+    child = FakeChild()
+    child.loading.clear()
+    return child
+
+
+async def test_a_child_that_does_not_load_in_time_is_killed(monkeypatch):
+    monkeypatch.setattr("deployer.serving.scorer._LOAD_SECONDS", 0.05)
+    child = slow_child()
+    with pytest.raises(ChildDied):
+        await ChildScorer(lambda: child).open()
+    assert (child.killed, child.closed) == (True, True)
+
+
+async def test_who_no_longer_wants_a_model_that_is_loading_does_not_wait_for_it():
+    child = slow_child()
+    opening = asyncio.create_task(ChildScorer(lambda: child).open())
+    await asyncio.to_thread(child.awaited.wait)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert (child.killed, child.closed) == (True, True)
+
+
+async def test_a_child_that_is_still_loading_when_its_scorer_closes_is_not_waited_for():
+    children = [FakeChild(), slow_child()]
+    coming = iter(children)
+    scorer = ChildScorer(lambda: next(coming))
+    await scorer.open()
+    with pytest.raises(NotNow):
+        await scorer.score([["die"]])
+    await asyncio.to_thread(children[1].awaited.wait)
+    async with asyncio.timeout(3):
+        await scorer.close()
+    assert (children[1].killed, children[1].closed) == (True, True)

@@ -1,145 +1,40 @@
-"""What the deployer remembers. Each table is fed by one topic; queries never change anything."""
+"""What is asked of the tables. Queries never change anything."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import ClassVar
 
-from sqlalchemy import BigInteger, func
-from sqlalchemy.orm import registry
-from sqlmodel import Field, Session, col, select
+from sqlalchemy import func
+from sqlmodel import Session, col, select
 
-from cairn.events import (
-    ModelDeclared,
-    ModelRegistered,
-    PromotionApproved,
-    ReplicaFailed,
-    RolloutAborted,
-    RolloutAdvanced,
-    RolloutCompleted,
-    RolloutHeld,
-    RolloutStarted,
+from cairn.events import ModelDeclared, ModelRegistered, PromotionApproved, ReplicaFailed
+from cairn.events.values import Arm, ModelRef, format_instant
+from chassis import Origin
+from deployer.domain import (
+    Candidate,
+    Counted,
+    Failure,
+    Observed,
+    Plan,
+    Replica,
+    RolloutTold,
+    challenger_of,
+    champion_of,
 )
-from cairn.events.values import ModelRef, format_instant
-from chassis import Origin, Table
-from deployer.domain import Candidate, Failure, Observed, Plan, Replica, RolloutTold, challenger_of
+from deployer.store.tables import (
+    UNDER_WAY,
+    Answered,
+    Approved,
+    Declared,
+    Failed,
+    Following,
+    Registered,
+    ReplicaStart,
+    Rollout,
+    parse_told,
+)
 
 ALIVE = timedelta(seconds=10)
 """A serving process that was not heard from for so long does not count."""
-
-STAGES: dict[str, type[RolloutTold]] = {
-    "started": RolloutStarted,
-    "advanced": RolloutAdvanced,
-    "held": RolloutHeld,
-    "completed": RolloutCompleted,
-    "aborted": RolloutAborted,
-}
-"""What a rollout told last, by the word that its row keeps."""
-UNDER_WAY = ("started", "advanced", "held")
-
-
-class DeployerTable(Table, registry=registry()):
-    """The deployer's own tables."""
-
-
-class Registered(DeployerTable, table=True):
-    """Every version."""
-
-    topic: ClassVar[str] = "registry"
-
-    model: str = Field(primary_key=True)
-    version: int = Field(primary_key=True)
-    facts: str
-
-
-class Declared(DeployerTable, table=True):
-    """Every revision of every declaration."""
-
-    topic: ClassVar[str] = "registry"
-
-    model: str = Field(primary_key=True)
-    revision: int = Field(primary_key=True)
-    facts: str
-
-
-class Approved(DeployerTable, table=True):
-    """Every approval. One model's lie in one partition: their offsets say which is newer."""
-
-    topic: ClassVar[str] = "governance"
-
-    id: str = Field(primary_key=True)
-    model: str = Field(index=True)
-    version: int
-    offset: int = Field(sa_type=BigInteger)
-    facts: str
-    origin: str
-
-
-class Rollout(DeployerTable, table=True):
-    """Every rollout, as it stood when it last told something."""
-
-    topic: ClassVar[str] = "deployment"
-
-    id: str = Field(primary_key=True)
-    model: str = Field(index=True)
-    version: int
-    kind: str
-    stage: str
-    approval: str
-    sequence: int = Field(sa_type=BigInteger)
-    told_at: str
-    facts: str
-
-
-class ReplicaStart(DeployerTable, table=True):
-    """Every start of every serving process. The one that was heard of last for the first time is the replica now."""
-
-    topic: ClassVar[str] = "serving"
-
-    replica: str = Field(primary_key=True)
-    start: str = Field(primary_key=True)
-    first_offset: int = Field(sa_type=BigInteger)
-    heard_at: str
-    stopped: bool
-    origin: str
-
-
-class Following(DeployerTable, table=True):
-    """The latest route of each model that a start of a replica follows."""
-
-    topic: ClassVar[str] = "serving"
-
-    replica: str = Field(primary_key=True)
-    start: str = Field(primary_key=True)
-    model: str = Field(primary_key=True)
-    route_revision: int = Field(sa_type=BigInteger)
-
-
-class Answered(DeployerTable, table=True):
-    """What a start of a replica answered, by version, arm and route."""
-
-    topic: ClassVar[str] = "serving"
-
-    model: str = Field(primary_key=True)
-    route_revision: int = Field(primary_key=True, sa_type=BigInteger)
-    version: int = Field(primary_key=True)
-    arm: str = Field(primary_key=True)
-    replica: str = Field(primary_key=True)
-    start: str = Field(primary_key=True)
-    answered: int = Field(sa_type=BigInteger)
-    failed: int = Field(sa_type=BigInteger)
-
-
-class Failed(DeployerTable, table=True):
-    """Routes that a start of a replica could not take over."""
-
-    topic: ClassVar[str] = "serving"
-
-    model: str = Field(primary_key=True)
-    route_revision: int = Field(primary_key=True, sa_type=BigInteger)
-    replica: str = Field(primary_key=True)
-    start: str = Field(primary_key=True)
-    facts: str
-    origin: str
 
 
 class Store:
@@ -232,27 +127,38 @@ class Store:
 
     def observed(self, told: RolloutTold, now: datetime) -> Observed:
         """What the serving processes said about this route."""
-        model, revision, arm = told.model.name, told.route.revision, challenger_of(told)
-        answered = self._session.exec(
-            select(func.coalesce(func.sum(Answered.answered), 0)).where(
-                Answered.model == model,
-                Answered.route_revision == revision,
-                Answered.version == arm.model.version,
-                Answered.arm == arm.name,
-            )
-        ).one()
         failed = self._session.exec(
             select(Failed)
-            .where(Failed.model == model, Failed.route_revision == revision)
+            .where(Failed.model == told.model.name, Failed.route_revision == told.route.revision)
             .order_by(Failed.replica, Failed.start)
         )
         failures = [
             Failure(row.replica, ReplicaFailed.model_validate_json(row.facts).reason.text, Origin.parse(row.origin).ref)
             for row in failed
         ]
-        return Observed(self._live(model, now), failures, int(answered))
+        champion = champion_of(told)
+        return Observed(
+            live=self._live(told, now),
+            failures=failures,
+            challenger=self._counted(told, challenger_of(told)),
+            champion=self._counted(told, champion) if champion else Counted(),
+        )
 
-    def _live(self, model: str, now: datetime) -> list[Replica]:
+    def _counted(self, told: RolloutTold, arm: Arm) -> Counted:
+        answered, failed = self._session.exec(
+            select(
+                func.coalesce(func.sum(Answered.answered), 0),
+                func.coalesce(func.sum(Answered.failed), 0),
+            ).where(
+                Answered.model == told.model.name,
+                Answered.route_revision == told.route.revision,
+                Answered.version == arm.model.version,
+                Answered.arm == arm.name,
+            )
+        ).one()
+        return Counted(int(answered), int(failed))
+
+    def _live(self, told: RolloutTold, now: datetime) -> list[Replica]:
         name, first = col(ReplicaStart.replica), col(ReplicaStart.first_offset)
         newest = select(name, func.max(first).label("first_offset")).group_by(name).subquery()
         query = (
@@ -261,8 +167,14 @@ class Store:
             .where(col(ReplicaStart.heard_at) >= format_instant(now - ALIVE), col(ReplicaStart.stopped).is_(False))
             .order_by(ReplicaStart.replica)
         )
+        rollout = self._session.get_one(Rollout, told.rollout_id)
         return [
-            Replica(row.replica, self._revision(row, model), Origin.parse(row.origin).ref)
+            Replica(
+                name=row.replica,
+                revision=self._revision(row, told.model.name),
+                heard=Origin.parse(row.origin).ref,
+                seconds=_seconds_since(max(row.began_at, rollout.told_at), now),
+            )
             for row in self._session.exec(query)
         ]
 
@@ -271,6 +183,5 @@ class Store:
         return following.route_revision if following else 0
 
 
-def parse_told(row: Rollout) -> RolloutTold:
-    """What a rollout told last."""
-    return STAGES[row.stage].model_validate_json(row.facts)
+def _seconds_since(instant: str, now: datetime) -> float:
+    return (now - datetime.fromisoformat(instant)).total_seconds()
