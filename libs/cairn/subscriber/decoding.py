@@ -1,0 +1,119 @@
+"""From raw records to the events that are wanted: decoded, checked, and where asked for verified."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from cairn.events.catalogue import CATALOGUE, TOPICS, EventType, carries, type_of
+from cairn.events.codec import JSON_TYPE, STRUCTURED_TYPE, Malformed, parse_instant
+from cairn.events.envelope import ATTRIBUTES
+from cairn.events.event import Event
+from cairn.events.identity import Installation
+from cairn.events.registry import ModelPromoted
+from cairn.events.signing import Trust
+from cairn.subscriber.log import as_record, hear
+from cairn.subscriber.receipt import receipt_faults
+
+OTHER_TYPE = Malformed("other-type", "nobody asked for events of this type")
+"""An event of the catalogue that is not wanted; whether it counts was not looked at."""
+
+_HEADERS = frozenset(("content-type", *(f"ce_{name}" for name in ATTRIBUTES)))
+_PRINTABLE = bytes(range(0x20, 0x7F))
+_STRUCTURED = STRUCTURED_TYPE.encode()
+_JSON = JSON_TYPE.encode()
+_KNOWN = frozenset(name.encode() for name in CATALOGUE)
+
+
+class Arrived(NamedTuple):
+    """A wanted event that counts."""
+
+    raw: Any
+    """The client's record."""
+    facts: Event
+    source: str
+    id: str
+    signed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """Decides for each record whether it is a wanted event that counts."""
+
+    installation: Installation
+    trust: Trust | None
+    """Whose signatures count; without it none is checked."""
+    wanted: Mapping[bytes, EventType]
+    """The types that are wanted, by their names on the wire."""
+
+    @classmethod
+    def for_types(cls, types: Iterable[type[Event]], installation: Installation, trust: Trust | None) -> "Decoder":
+        """A decoder for these classes of events."""
+        entries = [type_of(facts) for facts in types]
+        return cls(installation, trust, {entry.name.encode(): entry for entry in entries})
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics on which the wanted events lie, without prefix."""
+        return tuple(topic for topic in TOPICS if any(carries(topic, entry) for entry in self.wanted.values()))
+
+    def decode(self, batch: Sequence[Any]) -> list[Arrived | Malformed]:
+        """What each record of the client is. Never raises."""
+        quick = self.trust is None
+        return [(quick and self._usual(raw)) or self._any(raw) for raw in batch]
+
+    def _usual(self, raw: Any) -> Arrived | Malformed | None:
+        """The verdict on a record as our own publishers write it; None for any other, which `_any` judges.
+
+        It never differs from that of `_any`: only a verdict that needs no more than these looks is given here.
+        """
+        headers: dict[str, Any] = dict(raw.headers)
+        content_type, type_name = headers.get("content-type"), headers.get("ce_type")
+        if content_type != _JSON or len(headers) != len(raw.headers) or not headers.keys() <= _HEADERS:
+            return None
+        entry = self.wanted.get(type_name)  # type: ignore[arg-type]  # what is no key is not wanted
+        if entry is None:
+            return None
+        try:
+            if b"".join(headers.values()).translate(None, _PRINTABLE):
+                return None
+            source, event_id = headers["ce_source"].decode(), headers["ce_id"].decode()
+            facts = entry.facts.model_validate_json(raw.value, strict=True, extra="ignore")
+            subject, key = entry.subject_of(facts).encode(), entry.key_of(facts).encode()
+            usual = (
+                0 < len(source) <= 256
+                and 0 < len(event_id) <= 128
+                and len(raw.value) <= TOPICS[entry.topic].max_value_bytes
+                and subject == headers["ce_subject"]
+                and key == raw.key
+                and raw.topic == self.installation.topic(entry.topic)
+                and parse_instant(headers["ce_time"].decode()) is not None
+            )
+        except (KeyError, TypeError, ValidationError):
+            return None
+        return Arrived(raw, facts, source, event_id, signed=False) if usual else None
+
+    def _any(self, raw: Any) -> Arrived | Malformed:
+        if self._is_other(raw):
+            return OTHER_TYPE
+        record = as_record(raw, self.installation)
+        heard = hear(record, self.installation, self.trust)
+        if isinstance(heard, Malformed):
+            return heard
+        envelope = heard.message.envelope
+        if envelope.type.encode() not in self.wanted:
+            return OTHER_TYPE
+        if self.trust is not None and isinstance(heard.facts, ModelPromoted):
+            faults = receipt_faults(heard.facts, self.installation)
+            if faults:
+                return Malformed("receipt", f"the receipt does not hold: {'; '.join(faults)}"[:1000])
+        return Arrived(raw, heard.facts, envelope.source, envelope.id, heard.signed)
+
+    def _is_other(self, raw: Any) -> bool:
+        """Whether a record in binary mode names a type of the catalogue that is not wanted."""
+        headers = dict(raw.headers)
+        if (headers.get("content-type") or b"").startswith(_STRUCTURED):
+            return False
+        type_name = headers.get("ce_type")
+        return type_name in _KNOWN and type_name not in self.wanted
