@@ -1,6 +1,6 @@
 """From raw records to the events that are wanted: decoded, checked, and where asked for verified."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,6 +26,23 @@ _JSON = JSON_TYPE.encode()
 _KNOWN = frozenset(name.encode() for name in CATALOGUE)
 
 
+class Wanted(NamedTuple):
+    """A type that is wanted, and what its usual record looks like."""
+
+    entry: EventType
+    facts: type[Event]
+    topic: str
+    """As Kafka knows it; empty where events of the type lie on several."""
+    most_bytes: int
+
+    @classmethod
+    def of(cls, facts: type[Event], installation: Installation) -> "Wanted":
+        """What the catalogue says of a class of events."""
+        entry = type_of(facts)
+        topic = TOPICS.get(entry.topic)
+        return cls(entry, facts, installation.topic(topic.name) if topic else "", topic.max_value_bytes if topic else 0)
+
+
 class Arrived(NamedTuple):
     """A wanted event that counts."""
 
@@ -44,24 +61,25 @@ class Decoder:
     installation: Installation
     trust: Trust | None
     """Whose signatures count; without it none is checked."""
-    wanted: Mapping[bytes, EventType]
+    wanted: Mapping[bytes, Wanted]
     """The types that are wanted, by their names on the wire."""
 
     @classmethod
     def for_types(cls, types: Iterable[type[Event]], installation: Installation, trust: Trust | None) -> "Decoder":
         """A decoder for these classes of events."""
-        entries = [type_of(facts) for facts in types]
-        return cls(installation, trust, {entry.name.encode(): entry for entry in entries})
+        wanted = [Wanted.of(facts, installation) for facts in types]
+        return cls(installation, trust, {one.entry.name.encode(): one for one in wanted})
 
     @property
     def topics(self) -> tuple[str, ...]:
         """The topics on which the wanted events lie, without prefix."""
-        return tuple(topic for topic in TOPICS if any(carries(topic, entry) for entry in self.wanted.values()))
+        return tuple(topic for topic in TOPICS if any(carries(topic, one.entry) for one in self.wanted.values()))
 
-    def decode(self, batch: Sequence[Any]) -> list[Arrived | Malformed]:
-        """What each record of the client is. Never raises."""
+    def decode(self, batch: Sequence[Any]) -> Iterator[Arrived | Malformed]:
+        """What each record of the client is, one by one: what is not kept costs no memory. Never raises."""
         quick = self.trust is None
-        return [(quick and self._usual(raw)) or self._any(raw) for raw in batch]
+        for raw in batch:
+            yield (self._usual(raw) if quick else None) or self._any(raw)
 
     def _usual(self, raw: Any) -> Arrived | Malformed | None:
         """The verdict on a record as our own publishers write it; None for any other, which `_any` judges.
@@ -69,25 +87,24 @@ class Decoder:
         It never differs from that of `_any`: only a verdict that needs no more than these looks is given here.
         """
         headers: dict[str, Any] = dict(raw.headers)
-        content_type, type_name = headers.get("content-type"), headers.get("ce_type")
-        if content_type != _JSON or len(headers) != len(raw.headers) or not headers.keys() <= _HEADERS:
+        wanted = self.wanted.get(headers.get("ce_type", b""))
+        if wanted is None or len(headers) != len(raw.headers) or not headers.keys() <= _HEADERS:
             return None
-        entry = self.wanted.get(type_name)  # type: ignore[arg-type]  # what is no key is not wanted
-        if entry is None:
-            return None
+        entry, facts_type, topic, most_bytes = wanted
+        value = raw.value
         try:
             if b"".join(headers.values()).translate(None, _PRINTABLE):
                 return None
             source, event_id = headers["ce_source"].decode(), headers["ce_id"].decode()
-            facts = entry.facts.model_validate_json(raw.value, strict=True, extra="ignore")
-            subject, key = entry.subject_of(facts).encode(), entry.key_of(facts).encode()
+            facts = facts_type.model_validate_json(value, strict=True, extra="ignore")
             usual = (
-                0 < len(source) <= 256
+                headers["content-type"] == _JSON
+                and raw.topic == topic
+                and len(value) <= most_bytes
+                and 0 < len(source) <= 256
                 and 0 < len(event_id) <= 128
-                and len(raw.value) <= TOPICS[entry.topic].max_value_bytes
-                and subject == headers["ce_subject"]
-                and key == raw.key
-                and raw.topic == self.installation.topic(entry.topic)
+                and entry.subject_of(facts).encode() == headers["ce_subject"]
+                and entry.key_of(facts).encode() == raw.key
                 and parse_instant(headers["ce_time"].decode()) is not None
             )
         except (KeyError, TypeError, ValidationError):

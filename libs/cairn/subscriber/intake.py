@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -75,17 +75,15 @@ class Intake:
             await self.store.advance(positions)
         return {tp: positions[place] for tp, place in places.items()}
 
-    def decode(self, batch: Sequence[Any]) -> list[Arrived]:
+    def decode(self, batch: Sequence[Any]) -> Iterator[Arrived]:
         """The wanted events of a run of records of one partition; what is skipped is counted."""
         tp = TopicPartition(batch[0].topic, batch[0].partition)
         batch = self._new(batch, self._place(tp))
-        wanted = []
         for raw, verdict in zip(batch, self.decoder.decode(batch), strict=True):
             if isinstance(verdict, Malformed):
                 self._skip(raw, verdict)
             else:
-                wanted.append(verdict)
-        return wanted
+                yield verdict
 
     def _new(self, batch: Sequence[Any], place: Place) -> Sequence[Any]:
         """A run without what was read before; what is missing before it is told."""
