@@ -7,7 +7,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
@@ -176,14 +176,11 @@ class Subscriber:
                     kafka.join(intake.decoder.topics)
                 else:
                     kafka.go_to(starts)
-                async for batch in kafka.batches():
-                    for arrived in intake.decode(batch):
+                async with aclosing(intake.walk(kafka)) as walk:
+                    async for arrived in walk:
                         async with intake.handing(arrived) as received:
                             if received is not None:
                                 yield received
-                    done = await intake.finish(batch)
-                    if self._group:
-                        await kafka.commit(done)
 
     @contextmanager
     def _opened(self, types: Iterable[type[Event]]) -> Iterator[Intake]:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -32,6 +32,11 @@ log = logging.getLogger("cairn.subscriber")
 
 class HandlerFailed(Exception):
     """A handler raised as often as it may; its event is handed over again at the next start."""
+
+
+def after(raw: Any) -> dict[TopicPartition, int]:
+    """The offset that a group commits once this record of the client is done."""
+    return {TopicPartition(raw.topic, raw.partition): raw.offset + 1}
 
 
 @dataclass(slots=True)
@@ -107,21 +112,38 @@ class Intake:
             )
 
     async def take(self, batch: Sequence[Any], handlers: Mapping[type[Event], Handler]) -> dict[TopicPartition, int]:
-        """Hand over what is wanted of a run of records of one partition; how far it is done, empty if stopped."""
+        """Hand over what is wanted of a run of records of one partition; how far it is done, also where stopped."""
+        done: dict[TopicPartition, int] = {}
         for arrived in self.decode(batch):
-            await self.hand(arrived, handlers)
+            if not await self.hand(arrived, handlers):
+                return done
+            done = after(arrived.raw)
             if self.stopping.is_set():
-                return {}
+                return done
         return await self.finish(batch)
+
+    async def walk(self, kafka: Log) -> AsyncGenerator[Arrived, None]:
+        """The wanted events as they come, each done when the next one is asked for; a group's offset follows."""
+        done: dict[TopicPartition, int] = {}
+        try:
+            async for batch in kafka.batches():
+                for arrived in self.decode(batch):
+                    yield arrived
+                    done = after(arrived.raw)
+                done = await self.finish(batch)
+                if self.group:
+                    await kafka.commit(done)
+        finally:
+            if self.group and done:
+                await kafka.commit(done)
 
     async def finish(self, batch: Sequence[Any]) -> dict[TopicPartition, int]:
         """All of this run is done; says how far that is."""
-        last = batch[-1]
-        place, offset = self._place(last), last.offset + 1
+        place, offset = self._place(batch[-1]), batch[-1].offset + 1
         await self.store.advance({place: offset})
         if not self.group:
             self._next[place] = max(offset, self._next.get(place, 0))
-        return {TopicPartition(last.topic, last.partition): offset}
+        return after(batch[-1])
 
     @asynccontextmanager
     async def handing(self, arrived: Arrived) -> AsyncIterator[Received[Any] | None]:
@@ -142,8 +164,11 @@ class Intake:
             self.counts[verdict] += 1
             yield None
 
-    async def hand(self, arrived: Arrived, handlers: Mapping[type[Event], Handler]) -> None:
-        """Hand one event to its handler, again and again where it raises. Raises HandlerFailed."""
+    async def hand(self, arrived: Arrived, handlers: Mapping[type[Event], Handler]) -> bool:
+        """Hand one event to its handler, again and again where it raises; False if stopped before it was done.
+
+        Raises HandlerFailed.
+        """
         failures = 0
         while not self.stopping.is_set():
             attempt = 0
@@ -164,9 +189,10 @@ class Intake:
                 failures += 1
                 await self._after_failure(arrived, attempt, failures, error)
                 if self.on_error == "park" and attempt >= self.tries:
-                    return
+                    return True
             else:
-                return
+                return True
+        return False
 
     def _refuse_what_kills(self, attempt: int) -> None:
         if self.on_error == "park" and attempt > self.tries:

@@ -8,6 +8,7 @@ import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,9 @@ class Application:
         [(count,)] = self._ask("SELECT count(*) FROM effects") or [(0,)]
         return int(count)
 
+    def processes(self) -> set[str]:
+        return {Path(process).name for (process,) in self._ask("SELECT DISTINCT process FROM effects")}
+
     def _ask(self, question: str) -> list[Any]:
         if not self.store.exists():
             return []
@@ -118,3 +122,33 @@ async def test_ten_thousand_events_with_a_fifth_of_them_twice_are_handled_once_t
     assert {event_id for event_id, _ in outside} == expected
     assert max(Counter(event_id for event_id, when in outside if when == "first").values()) == 1
     assert len(outside) - len(expected) <= kills
+
+
+class TestAGroupWhoseMembersShareAStore:
+    async def test_handles_each_event_once_while_partitions_move_and_a_member_is_killed(
+        self, registry: Context, tmp_path: Path
+    ) -> None:
+        log, expected = story(registry, 2000)
+        application = Application(registry, tmp_path, group="tests")
+        first = await application.start("first")
+        second = None
+        try:
+            await send(registry, log[:300])
+            await until(lambda: application.count() > 0, first)
+            second = await application.start("second")
+            sent = 300
+            while application.processes() != {"first", "second"}:  # partitions move to the second
+                assert sent < 1500, "the second member gets no partition"
+                await send(registry, log[sent : sent + 10])
+                sent += 10
+                await asyncio.sleep(0.1)
+            await send(registry, log[sent:])
+            os.kill(first.pid, signal.SIGKILL)  # whatever it was doing
+            await until(lambda: application.count() >= len(expected), second)
+        finally:
+            for process in filter(None, (first, second)):
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+
+        assert Counter(event_id for _, _, event_id, _ in application.effects()) == Counter(expected)
