@@ -20,7 +20,13 @@ TYPE = "cairn.model.promoted.v1"
 SCHEMA = Path(__file__).parents[2] / "schemas/json" / f"{TYPE}.json"
 TOPIC = os.environ.get("CAIRN_INSTALLATION", "cairn") + ".registry"
 
-validator = Draft202012Validator(json.loads(SCHEMA.read_text()))
+
+def for_readers(part: dict[str, Any]) -> dict[str, Any]:
+    """The schema is as strict as writers must be: a reader lets pass what newer ones have added."""
+    return {name: value for name, value in part.items() if name != "additionalProperties"}
+
+
+validator = Draft202012Validator(json.loads(SCHEMA.read_text(), object_hook=for_readers))
 generations: dict[str, int] = {}
 
 broker = KafkaBroker(os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9092"))
