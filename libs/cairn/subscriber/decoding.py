@@ -11,6 +11,7 @@ from cairn.events.codec import JSON_TYPE, STRUCTURED_TYPE, Malformed, parse_inst
 from cairn.events.envelope import ATTRIBUTES
 from cairn.events.event import Event
 from cairn.events.identity import Installation
+from cairn.events.predictions import PredictionsServed
 from cairn.events.registry import ModelPromoted
 from cairn.events.signing import Trust
 from cairn.subscriber.log import as_record, hear
@@ -34,13 +35,16 @@ class Wanted(NamedTuple):
     topic: str
     """As Kafka knows it; empty where events of the type lie on several."""
     most_bytes: int
+    keyed_by_subject: bool
+    """Whether its key is its subject, as that of almost every type."""
 
     @classmethod
     def of(cls, facts: type[Event], installation: Installation) -> "Wanted":
         """What the catalogue says of a class of events."""
         entry = type_of(facts)
         topic = TOPICS.get(entry.topic)
-        return cls(entry, facts, installation.topic(topic.name) if topic else "", topic.max_value_bytes if topic else 0)
+        name, most_bytes = (installation.topic(topic.name), topic.max_value_bytes) if topic else ("", 0)
+        return cls(entry, facts, name, most_bytes, facts is not PredictionsServed)
 
 
 class Arrived(NamedTuple):
@@ -90,26 +94,27 @@ class Decoder:
         wanted = self.wanted.get(headers.get("ce_type", b""))
         if wanted is None or len(headers) != len(raw.headers) or not headers.keys() <= _HEADERS:
             return None
-        entry, facts_type, topic, most_bytes = wanted
+        entry, facts_type, topic, most_bytes, keyed_by_subject = wanted
         value = raw.value
         try:
             if b"".join(headers.values()).translate(None, _PRINTABLE):
                 return None
             source, event_id = headers["ce_source"].decode(), headers["ce_id"].decode()
             facts = facts_type.model_validate_json(value, strict=True, extra="ignore")
+            subject = entry.subject_of(facts).encode()
             usual = (
                 headers["content-type"] == _JSON
                 and raw.topic == topic
                 and len(value) <= most_bytes
                 and 0 < len(source) <= 256
                 and 0 < len(event_id) <= 128
-                and entry.subject_of(facts).encode() == headers["ce_subject"]
-                and entry.key_of(facts).encode() == raw.key
+                and subject == headers["ce_subject"]
+                and raw.key == (subject if keyed_by_subject else entry.key_of(facts).encode())
                 and parse_instant(headers["ce_time"].decode()) is not None
             )
         except (KeyError, TypeError, ValidationError):
             return None
-        return Arrived(raw, facts, source, event_id, signed=False) if usual else None
+        return Arrived(raw, facts, source, event_id, False) if usual else None
 
     def _any(self, raw: Any) -> Arrived | Malformed:
         if self._is_other(raw):
