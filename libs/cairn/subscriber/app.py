@@ -124,10 +124,15 @@ class Subscriber:
         Raises HandlerFailed, StoreError, BrokerUnreachable, TopicRefused. While it runs, a broker that goes away is
         waited for. Needs FastStream (`pip install 'cairn-sdk[app]'`).
         """
-        from cairn.subscriber.stream import Stream  # FastStream is an extra, and heavy
-
         if not self._handlers:
             raise ValueError("nothing to run: register a handler with @app.on(…) first")
+        try:
+            from cairn.subscriber.stream import Stream  # FastStream is an extra, and heavy
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f"handlers run on FastStream, which is not here ({error}): pip install 'cairn-sdk[app]', or loop over "
+                "events() without it"
+            ) from None
         with self._opened(self._handlers) as intake:
             async with open_log(self._context, self._group) as kafka:
                 starts = await intake.settle(kafka, _log_start(self._start))

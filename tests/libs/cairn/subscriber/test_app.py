@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sqlite3
+import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -151,6 +152,13 @@ class TestAHandler:
 
         with pytest.raises(ValueError, match="has a handler already"):
             app.on(ModelDeclared, ModelPromoted)
+
+    async def test_needs_faststream_and_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "faststream", None)
+        monkeypatch.delitem(sys.modules, "cairn.subscriber.stream", raising=False)
+
+        with pytest.raises(ModuleNotFoundError, match=r"pip install 'cairn-sdk\[app\]'"):
+            await hear(Subscriber("127.0.0.1:9"), until=1)
 
 
 class TestAHandlerThatRaises:
