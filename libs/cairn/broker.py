@@ -66,11 +66,11 @@ async def reached(call: Awaitable[T], servers: str, seconds: float, doing: str) 
         raise BrokerUnreachable(f"Kafka at {servers} cannot be reached while {doing}: {describe(error)}") from error
 
 
-async def stopped(stop: Awaitable[None]) -> None:
+async def stopped(stop: Awaitable[None], seconds: float = STOP_SECONDS) -> None:
     """Wait for a client to stop, but not for long: without a broker, some never do. How it fails is of no interest."""
     # As a task, because clients let the cancellation of their own tasks escape, which must not look like ours.
     task = asyncio.ensure_future(stop)
-    await asyncio.wait([task], timeout=STOP_SECONDS)
+    await asyncio.wait([task], timeout=seconds)
     if not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=_PAUSE_SECONDS)

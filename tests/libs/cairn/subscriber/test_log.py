@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from tests.libs.cairn.installations import as_service, new_installation, write_raw
 
-from cairn import subscriber as module
 from cairn.broker import BrokerUnreachable, TopicRefused
 from cairn.context import Context
 from cairn.events import (
@@ -27,6 +26,7 @@ from cairn.events.values import EventRef, ObjectRef, Reason
 from cairn.local import LocalKafka
 from cairn.publisher import Publisher
 from cairn.subscriber import Entry, Start, end_offsets, read_log
+from cairn.subscriber import log as module
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 A_REQUEST = EventRef(source="/x", id="1", type="cairn.training.requested.v1", digest="sha256:" + "0" * 64)

@@ -1,12 +1,16 @@
 """Reads the log: every record of some topics, checked, without joining a group and without committing anything."""
 
+import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import CommitFailedError, KafkaError, UnknownMemberIdError
 
 from cairn.broker import ANSWER_SECONDS, BrokerUnreachable, TopicRefused, reached, see_topics, stopped
 from cairn.context import Context
@@ -18,11 +22,13 @@ from cairn.events.signing import Trust, UnsignedSource
 _POLL_MILLISECONDS = 1000
 _RECORD_SECONDS = 20.0
 _MOST_HELD = 2000
+_PATIENCE_MILLISECONDS = 86_400_000
+"""A member of a group that thinks for long about an event stays one: its heart beats beside."""
 
 Offsets = Mapping[tuple[str, int], int]
 """For partitions (topic without prefix, number): the offset of the next record to read."""
-Start = Literal["beginning", "end"] | int | Offsets
-"""Where to begin: a number means so many of the last records of each partition."""
+Start = Literal["beginning", "end"] | int | datetime | Offsets
+"""Where to begin: a number means so many of the last records of each partition, a time what Kafka got from then on."""
 
 _ANYONE = Trust(unsigned=(UnsignedSource(source="*", topics=tuple(TOPICS)),))
 
@@ -61,11 +67,10 @@ async def read_log(
     later comes after it, without end, and a broker that goes away is waited for. `start` may name offsets; a
     partition that it does not name is read from its beginning. Raises BrokerUnreachable and TopicRefused.
     """
-    async with _consumer(context) as consumer:
-        log = _Log(consumer, context)
+    async with open_log(context) as log:
         partitions = await log.partitions(topics)
-        consumer.assign(partitions)
         starts, ends = await log.bounds(partitions, start)
+        log.go_to(starts)
         async for record in log.catch_up(starts, ends):
             yield _entry(record, context)
         if follow:
@@ -78,44 +83,51 @@ async def end_offsets(context: Context, topics: Sequence[str]) -> Offsets:
 
     Raises BrokerUnreachable and TopicRefused.
     """
-    async with _consumer(context) as consumer:
-        log = _Log(consumer, context)
+    async with open_log(context) as log:
         ends = await log.ends(await log.partitions(topics))
         return {(context.installation.bare_topic(tp.topic), tp.partition): end for tp, end in ends.items()}
 
 
 @asynccontextmanager
-async def _consumer(context: Context) -> AsyncIterator[AIOKafkaConsumer]:
+async def open_log(context: Context, group: str | None = None) -> "AsyncIterator[Log]":
+    """Connect; with a group its committed offsets can be asked for and set. Raises BrokerUnreachable, TopicRefused."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=context.bootstrap_servers,
         client_id="cairn-reader",
-        group_id=None,
+        group_id=group,
         enable_auto_commit=False,
         auto_offset_reset="none",  # a record that is gone must be told, not stepped over
+        max_poll_interval_ms=_PATIENCE_MILLISECONDS,
         request_timeout_ms=int(ANSWER_SECONDS * 1000),
     )
     try:
         await reached(consumer.start(), context.bootstrap_servers, ANSWER_SECONDS, "connecting")
-        yield consumer
+        yield Log(consumer, context)
     finally:
         await stopped(consumer.stop())
 
 
-def _entry(raw: Any, context: Context) -> Entry:
-    record = Record(
-        topic=context.installation.bare_topic(raw.topic),
+def as_record(raw: Any, installation: Installation) -> Record:
+    """A record of the client as the codec reads it."""
+    return Record(
+        topic=installation.bare_topic(raw.topic),
         partition=raw.partition,
         offset=raw.offset,
         timestamp=raw.timestamp,
         key=raw.key,
         headers=raw.headers,
         value=raw.value,
+        timestamp_type=raw.timestamp_type,
     )
+
+
+def _entry(raw: Any, context: Context) -> Entry:
+    record = as_record(raw, context.installation)
     return Entry(record, hear(record, context.installation, context.trust))
 
 
-class _Log:
-    """A consumer, and the order in which it is read."""
+class Log:
+    """A consumer whose partitions are assigned by hand, and the order in which it is read."""
 
     def __init__(self, consumer: AIOKafkaConsumer, context: Context) -> None:
         self._consumer = consumer
@@ -123,33 +135,48 @@ class _Log:
         self._servers = context.bootstrap_servers
 
     async def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
+        """Every partition of these topics (without prefix)."""
         names = [self._context.installation.topic(topic) for topic in topics]
         # The public ways to a topic's partitions subscribe to it, or need a second connection.
         cluster = await see_topics(self._consumer._client, names, self._servers)  # noqa: SLF001 # no public way
         return [TopicPartition(name, number) for name in names for number in sorted(cluster.partitions_for_topic(name))]
 
     async def ends(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """The offset after the last record of each."""
         call = self._consumer.end_offsets(partitions)
         return dict(await reached(call, self._servers, ANSWER_SECONDS, "asking where the log ends"))
 
     async def bounds(
         self, partitions: list[TopicPartition], start: Start
     ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
-        """Where each partition is read from, and where it ends now."""
+        """Where each partition is read from, and where it ends now. Raises TopicRefused for what is not there."""
         ends = await self.ends(partitions)
         call = self._consumer.beginning_offsets(partitions)
         first = dict(await reached(call, self._servers, ANSWER_SECONDS, "asking where the log begins"))
-        starts = {tp: self._start_of(tp, start, first[tp], ends[tp]) for tp in partitions}
+        if isinstance(start, datetime):
+            starts = await self._at(partitions, start, ends)
+        else:
+            starts = {tp: self._start_of(tp, start, first[tp], ends[tp]) for tp in partitions}
         for tp in partitions:
             if not first[tp] <= starts[tp] <= ends[tp]:
                 raise TopicRefused(
                     f"Kafka at {self._servers} has {tp.topic}[{tp.partition}] from {first[tp]} to {ends[tp]}: "
                     f"it cannot be read from {starts[tp]}"
                 )
-            self._consumer.seek(tp, starts[tp])
         return starts, ends
 
-    def _start_of(self, tp: TopicPartition, start: Start, first: int, end: int) -> int:
+    async def _at(
+        self, partitions: list[TopicPartition], instant: datetime, ends: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, int]:
+        """The first record that Kafka got at that time or later."""
+        milliseconds = math.ceil(instant.timestamp() * 1000)
+        call = self._consumer.offsets_for_times(dict.fromkeys(partitions, milliseconds))
+        found = await reached(call, self._servers, ANSWER_SECONDS, "asking what was written since a time")
+        return {tp: found[tp].offset if found[tp] else ends[tp] for tp in partitions}
+
+    def _start_of(
+        self, tp: TopicPartition, start: Literal["beginning", "end"] | int | Offsets, first: int, end: int
+    ) -> int:
         match start:
             case "beginning":
                 return first
@@ -158,6 +185,36 @@ class _Log:
             case int():
                 return max(first, end - start)
         return start.get((self._context.installation.bare_topic(tp.topic), tp.partition), first)
+
+    def go_to(self, starts: Mapping[TopicPartition, int]) -> None:
+        """Take these partitions, and read each from there."""
+        self._consumer.assign(list(starts))
+        for tp, offset in starts.items():
+            self._consumer.seek(tp, offset)
+
+    def join(self, topics: Sequence[str]) -> None:
+        """Leave to the group which partitions of these topics (without prefix) are read, from where it has come to."""
+        self._consumer.unsubscribe()
+        self._consumer.subscribe([self._context.installation.topic(topic) for topic in topics])
+
+    async def committed(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int | None]:
+        """What the group has committed; None where it never did."""
+        self._consumer.assign(partitions)
+        asking = "asking how far the group has come"
+        return {
+            tp: await reached(self._consumer.committed(tp), self._servers, ANSWER_SECONDS, asking) for tp in partitions
+        }
+
+    async def commit(self, offsets: Mapping[TopicPartition, int]) -> bool:
+        """Commit for the group; False where it has members, who alone may."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._consumer.commit(dict(offsets))
+        except (CommitFailedError, UnknownMemberIdError):
+            return False
+        except (KafkaError, TimeoutError) as error:
+            raise BrokerUnreachable(f"Kafka at {self._servers} did not take the group's offsets: {error!r}") from error
+        return True
 
     async def catch_up(
         self, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
@@ -192,10 +249,15 @@ class _Log:
         for tp, end in ends.items():
             self._consumer.seek(tp, end)
         self._consumer.resume(*ends)
+        async for batch in self.batches():
+            for record in batch:
+                yield record
+
+    async def batches(self) -> AsyncIterator[Sequence[Any]]:
+        """Whatever comes, without end: runs of records, each of one partition."""
         while True:
             for batch in (await self._records(_POLL_MILLISECONDS)).values():
-                for record in batch:
-                    yield record
+                yield batch
 
     async def _records(self, milliseconds: int) -> dict[TopicPartition, list[Any]]:
         call = self._consumer.getmany(timeout_ms=milliseconds)
