@@ -2,7 +2,7 @@
 
 from cairn.events import ModelDeclared, ModelRegistered, PredictionsServed
 from chassis import Handlers, Transaction
-from monitor.domain import close_window, find_drift, is_full, open_window
+from monitor.domain import close_window, find_drift, is_full, open_window, pass_over
 from monitor.store import Store
 
 handlers = Handlers()
@@ -39,6 +39,7 @@ def _close_full_windows(model: str, tx: Transaction) -> None:
 
         closed = close_window(watched, window, *store.served_span(watched.registered, window.inputs))
 
-        drift = find_drift(closed, tx.tell(closed))
+        passed_over = pass_over(tx.now, store.waiting_drift(model, version), store.last_advised(model))
+        drift = find_drift(closed, tx.tell(closed), passed_over)
         if drift:
             tx.tell(drift)

@@ -9,7 +9,7 @@ from sqlmodel import Session
 from cairn.events.values import ObjectRef
 from chassis import Origin, Task, Transaction, Work
 from chassis.work import Job
-from monitor.domain import Assembly, advise, as_table, tell_assembled, tell_unassembled
+from monitor.domain import Assembly, advise, as_table, find_rest, tell_assembled, tell_unassembled
 from monitor.store import Store
 
 
@@ -39,9 +39,14 @@ def write_table(assembly: Assembly, path: Path) -> None:
 
 
 def finish(task: Task, file: ObjectRef, tx: Transaction) -> None:
-    """There is a dataset: retraining is advised."""
-    assembled = tell_assembled(task.detail, file)
-    tx.tell(advise(task.detail, assembled, tx.tell(assembled), tx.now))
+    """There is a dataset: retraining is advised, unless the model rests by now."""
+    resting = find_rest(tx.now, Store(tx.session).last_advised(task.detail.registered.model.name))
+
+    assembled = tell_assembled(task.detail, file, resting)
+    told = tx.tell(assembled)
+
+    if not resting:
+        tx.tell(advise(task.detail, assembled, told, tx.now))
 
 
 def fail(task: Task, code: str, text: str, tx: Transaction) -> None:

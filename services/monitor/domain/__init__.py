@@ -1,12 +1,14 @@
 """What the monitor decides: what a window holds, whether it drifted, what is retrained on."""
 
 from monitor.domain.assembling import (
+    Advised,
     Assembly,
     Taken,
     advise,
     as_table,
     describe_target,
-    starts_assembly,
+    find_rest,
+    pass_over,
     tell_assembled,
     tell_unassembled,
     wins,

@@ -11,11 +11,28 @@ from cairn.events.declaration import Declaration
 from cairn.events.identity import dataset_digest
 from cairn.events.monitoring import AnomalyDetected, DatasetAssembled, RetrainingAdvised
 from cairn.events.registry import ModelRegistered
-from cairn.events.values import Check, Column, DatasetRef, EventRef, LogRange, ObjectRef
+from cairn.events.values import (
+    Check,
+    Column,
+    DatasetRef,
+    EventRef,
+    LogRange,
+    ObjectRef,
+    Reason,
+    format_instant,
+)
 from monitor.domain.windows import PREDICTIONS
 
 _LONGEST = 2000
 """Characters of a text in an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advised:
+    """The last advice on a model, and how long it holds."""
+
+    advice: EventRef
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +60,20 @@ class Assembly:
     """Rows served from the drifted window on to the last one taken, with and without labels."""
 
 
-def starts_assembly(detected_at: datetime, *, one_is_open: bool, cooldown_until: datetime | None) -> bool:
-    """Whether a drift leads to a dataset: not while one for an earlier drift is open, nor within the cooldown."""
-    return not one_is_open and (cooldown_until is None or detected_at >= cooldown_until)
+def pass_over(now: datetime, waiting: EventRef | None, advised: Advised | None) -> Reason | None:
+    """Why a drift leads to no dataset: an earlier one of its version waits for its, or the model rests."""
+    if waiting:
+        text = "an earlier drift of this version waits for its dataset"
+        return Reason(code="dataset-awaited", text=text, evidence=(waiting,))
+    return find_rest(now, advised)
+
+
+def find_rest(now: datetime, advised: Advised | None) -> Reason | None:
+    """Why there is no new advice on a model: the last one holds still."""
+    if advised is None or now >= advised.until:
+        return None
+    text = f"there is no new advice on this model before {format_instant(advised.until)}"
+    return Reason(code="cooldown", text=text, evidence=(advised.advice,))
 
 
 def wins(revision: int, partition: int, known_revision: int, known_partition: int) -> bool:
@@ -92,8 +120,8 @@ def describe_target(assembly: Assembly) -> Column:
     return Column(name=assembly.declaration.target, type=kind)
 
 
-def tell_assembled(assembly: Assembly, file: ObjectRef) -> DatasetAssembled:
-    """The dataset, once its file is kept."""
+def tell_assembled(assembly: Assembly, file: ObjectRef, not_advised: Reason | None) -> DatasetAssembled:
+    """The dataset, once its file is kept, and why retraining on it is not advised, if it is not."""
     model = assembly.registered.model
     return DatasetAssembled(
         model=model.name,
@@ -109,6 +137,7 @@ def tell_assembled(assembly: Assembly, file: ObjectRef) -> DatasetAssembled:
         inputs=tuple(_inputs(assembly.rows)),
         label_coverage_ratio=len(assembly.rows) / assembly.served,
         trigger=assembly.drift,
+        not_advised=not_advised,
     )
 
 
@@ -136,8 +165,14 @@ def tell_unassembled(assembly: Assembly, code: str, text: str) -> AnomalyDetecte
     check = Check(
         name="assembly",
         asked=f"{len(assembly.rows)} served rows with labels become a dataset",
-        measured=f"{code}: {text}"[:_LONGEST],
+        measured=text[:_LONGEST],
         passed=False,
     )
-    model = assembly.registered.model
-    return AnomalyDetected(model=model, window=assembly.window, checks=(check,), evidence=(assembly.drift,))
+    return AnomalyDetected(
+        model=assembly.registered.model,
+        window=assembly.window,
+        checks=(check,),
+        evidence=(assembly.drift,),
+        trigger=assembly.drift,
+        reason=Reason(code=code, text=text[:_LONGEST], evidence=(assembly.drift,)),
+    )

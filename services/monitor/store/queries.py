@@ -9,9 +9,9 @@ from sqlmodel import Session, col, select
 
 from cairn.events import ModelDeclared, ModelRegistered
 from cairn.events.declaration import Declaration
-from cairn.events.values import LogRange
+from cairn.events.values import EventRef, LogRange
 from chassis import Origin
-from monitor.domain import Assembly, Baseline, Cells, Taken, Tally, Watched, add, parse_profile
+from monitor.domain import Advised, Assembly, Baseline, Cells, Taken, Tally, Watched, add, parse_profile
 from monitor.store.tables import Closed, ClosedWindow, Counted, Declared, Drifted, Labelled, Reference, Served, Version
 
 _COUNTED_ROWS = (
@@ -93,6 +93,24 @@ class Store:
         order = (col(Drifted.model), col(Drifted.version), col(Drifted.window))
         return self._session.exec(select(Drifted).where(Drifted.state == "open").order_by(*order)).all()
 
+    def drift(self, event_id: str) -> Drifted | None:
+        """The drift that an event told."""
+        return self._session.exec(select(Drifted).where(Drifted.event_id == event_id)).first()
+
+    def waiting_drift(self, model: str, version: int) -> EventRef | None:
+        """The drift of a version that waits for its dataset."""
+        mine = Drifted.model == model, Drifted.version == version, Drifted.state == "open"
+        row = self._session.exec(select(Drifted).where(*mine).order_by(col(Drifted.window)).limit(1)).first()
+        return Origin.parse(row.origin).ref if row else None
+
+    def last_advised(self, model: str) -> Advised | None:
+        """The advice on a model that holds longest."""
+        advised = select(Drifted).where(Drifted.model == model, Drifted.state == "advised")
+        row = self._session.exec(advised.order_by(col(Drifted.cooldown_until).desc()).limit(1)).first()
+        if row is None or row.ended is None or row.cooldown_until is None:
+            return None
+        return Advised(Origin.parse(row.ended).ref, datetime.fromisoformat(row.cooldown_until))
+
     def assembly(self, drift: Drifted) -> Assembly | None:
         """The rows that become a dataset: the first ones served from the drifted window on that have labels.
 
@@ -157,6 +175,11 @@ def _labelled_as(target: str) -> tuple[ColumnElement[bool], ...]:
         col(Labelled.prediction_id) == Served.prediction_id,
         col(Labelled.value).is_not(None),
     )
+
+
+def dump(value: object) -> str:
+    """A value as a column keeps it."""
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)
 
 
 def parse_cells(text: str) -> Cells:

@@ -147,6 +147,8 @@ class Drifted(MonitorTable, table=True):
     window: int = Field(primary_key=True)
     event_id: str = Field(index=True)
     state: str = Field(index=True)
-    """open, advised, failed; passed-over where it led to no dataset."""
+    """open, while it waits for its dataset; assembled, advised or failed; passed-over where it leads to none."""
     cooldown_until: str | None
     origin: str
+    ended: str | None
+    """The event by which it ended, once one has."""

@@ -18,6 +18,7 @@ from cairn.events.declaration import Drift
 from cairn.events.identity import dataset_digest
 from cairn.events.values import Column, EventRef, IoSchema, LogRange
 from monitor.domain import (
+    Advised,
     Assembly,
     Baseline,
     Cells,
@@ -36,7 +37,7 @@ from monitor.domain import (
     is_full,
     judge_columns,
     open_window,
-    starts_assembly,
+    pass_over,
     subtract,
     tell_assembled,
     tell_unassembled,
@@ -140,19 +141,30 @@ def test_the_significance_is_divided_by_the_number_of_features() -> None:
 
 def test_drift_names_the_columns_and_the_window() -> None:
     window = close_window(WATCHED, OpenWindow(4, 40, counted(shifted, range(40)), ()), START, START)
-    drift = find_drift(window, TOLD)
+    drift = find_drift(window, TOLD, None)
     assert drift
     assert (drift.window, drift.columns, drift.evidence) == (4, ("x",), (TOLD,))
     calm = close_window(WATCHED, OpenWindow(4, 40, counted(quiet, range(40)), ()), START, START)
-    assert find_drift(calm, TOLD) is None
+    assert find_drift(calm, TOLD, None) is None
 
 
-def test_a_drift_starts_an_assembly_unless_one_is_open_or_it_is_too_soon() -> None:
+def test_a_drift_leads_to_a_dataset_unless_an_earlier_one_waits_or_it_is_too_soon() -> None:
     later = START + timedelta(seconds=1)
-    assert starts_assembly(START, one_is_open=False, cooldown_until=None)
-    assert not starts_assembly(START, one_is_open=True, cooldown_until=None)
-    assert not starts_assembly(START, one_is_open=False, cooldown_until=later)
-    assert starts_assembly(later, one_is_open=False, cooldown_until=later)
+    advised = Advised(TOLD, later)
+    assert pass_over(START, waiting=None, advised=None) is None
+    assert pass_over(later, waiting=None, advised=advised) is None
+    for found, code in (
+        (pass_over(START, waiting=TOLD, advised=advised), "dataset-awaited"),
+        (pass_over(START, waiting=None, advised=advised), "cooldown"),
+    ):
+        assert found
+        assert (found.code, found.evidence) == (code, (TOLD,))
+
+
+def test_a_drift_that_is_passed_over_says_until_when() -> None:
+    found = pass_over(START, waiting=None, advised=Advised(TOLD, START + timedelta(seconds=1)))
+    assert found
+    assert "2026-01-01T00:00:01.000000Z" in found.text
 
 
 observations = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=6)
@@ -217,7 +229,7 @@ def test_the_target_is_described_by_its_labels(labels: tuple[Any, ...], kind: st
 
 
 def test_a_dataset_names_where_its_rows_lay_and_how_many_had_labels() -> None:
-    told = tell_assembled(assembly(*((1.0, n % 2) for n in range(5))), NOWHERE)
+    told = tell_assembled(assembly(*((1.0, n % 2) for n in range(5))), NOWHERE, None)
     assert (told.dataset.name, told.dataset.version) == ("served.demo.toy", "1-w2")
     assert told.dataset.digest == dataset_digest([NOWHERE.digest])
     assert [(one.partition, one.first_offset, one.last_offset) for one in told.inputs] == [(0, 0, 4), (1, 1, 3)]
@@ -228,11 +240,12 @@ def test_advice_holds_for_the_declared_time() -> None:
     patient = declared(retraining={"cooldown_seconds": 60}).declaration
     one = assembly((1.0, 1))
     rested = Assembly(one.registered, patient, one.window, one.drift, one.rows, one.served)
-    advice = advise(rested, tell_assembled(rested, NOWHERE), TOLD, START)
+    advice = advise(rested, tell_assembled(rested, NOWHERE, None), TOLD, START)
     assert advice.cooldown_until_at == START + timedelta(seconds=60)
 
 
 def test_what_could_not_be_assembled_names_the_drift_and_why() -> None:
     told = tell_unassembled(assembly((1.0, 1)), "error", "x" * 5000)
-    assert told.evidence == (TOLD,)
-    assert told.checks[0].measured.startswith("error: xxx")
+    assert told.trigger == TOLD
+    assert told.reason
+    assert (told.reason.code, told.reason.text[:3], told.reason.evidence) == ("error", "xxx", (TOLD,))

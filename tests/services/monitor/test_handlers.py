@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlmodel import select
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from tests.services.monitor.samples import (
@@ -53,7 +54,7 @@ from chassis import ServiceSettings
 from chassis.testing import Actor, World
 from monitor.api import make_routes
 from monitor.app import build
-from monitor.store import Served
+from monitor.store import Drifted, Served
 
 IMPORTS = """
 import sys, monitor.app
@@ -356,11 +357,16 @@ def test_rows_count_for_an_open_assembly_after_the_version_was_replaced(watching
     assert len(ended(watching, DatasetAssembled)) == 1
 
 
-def test_later_drift_starts_nothing_while_one_waits(watching: Actor, profile: ObjectRef) -> None:
+def test_later_drift_starts_nothing_while_one_waits_and_says_so(watching: Actor, profile: ObjectRef) -> None:
     drifting(watching, profile, 80)
-    assert len(ended(watching, DriftDetected)) == 3
+    first, second, third = ended(watching, DriftDetected)
+    assert first.passed_over is None
+    for later in (second, third):
+        assert later.passed_over.code == "dataset-awaited"
+        assert [ref.type for ref in later.passed_over.evidence] == ["cairn.drift.detected.v1"]
     watching.hear(*labels(1, 80))
     (assembled,) = ended(watching, DatasetAssembled)
+    assert (assembled.trigger,) == second.passed_over.evidence == third.passed_over.evidence
     assert rows_of(watching, assembled) == as_text(range(21, 51))
 
 
@@ -374,17 +380,71 @@ def test_drift_after_the_advice_starts_the_next(watching: Actor, profile: Object
     assert len({advice.trigger.id for advice in ended(watching, RetrainingAdvised)}) == 2
 
 
-def test_drift_within_the_cooldown_starts_nothing(monitor: Actor, profile: ObjectRef) -> None:
+def impatient(monitor: Actor, profile: ObjectRef, *versions: int) -> None:
+    """Versions of a model that may be retrained once an hour."""
     patient = declared(retraining={"rows": 30, "cooldown_seconds": 3600})
-    monitor.hear(patient, registered(profile, declaration=patient))
+    monitor.hear(patient, *(registered(profile, version, patient) for version in versions))
+
+
+def test_drift_within_the_cooldown_starts_nothing_and_says_so(monitor: Actor, profile: ObjectRef) -> None:
+    impatient(monitor, profile, 1)
     drifting(monitor, profile)
     monitor.hear(*labels(1, 60))
     (advice,) = ended(monitor, RetrainingAdvised)
     monitor.hear(*traffic(profile, 61, 100, shifted), *labels(61, 100))
     assert len(ended(monitor, RetrainingAdvised)) == 1
+    passed_over = ended(monitor, DriftDetected)[-1].passed_over
+    assert passed_over.code == "cooldown"
+    assert [ref.type for ref in passed_over.evidence] == ["cairn.retraining.advised.v1"]
     monitor.world.now = advice.cooldown_until_at
     monitor.hear(*traffic(profile, 101, 140, shifted), *labels(101, 140))
     assert len(ended(monitor, RetrainingAdvised)) == 2
+
+
+def test_the_cooldown_is_the_models_whichever_version_drifts(monitor: Actor, profile: ObjectRef) -> None:
+    impatient(monitor, profile, 1, 2)
+    drifting(monitor, profile)
+    monitor.hear(*labels(1, 60))
+    assert len(ended(monitor, RetrainingAdvised)) == 1
+    monitor.hear(*traffic(profile, 61, 100, shifted, version=2), *labels(61, 100))
+    assert len(ended(monitor, DatasetAssembled)) == 1
+    assert ended(monitor, DriftDetected)[-1].passed_over.code == "cooldown"
+
+
+def test_a_dataset_made_within_anothers_cooldown_is_told_without_advice(monitor: Actor, profile: ObjectRef) -> None:
+    impatient(monitor, profile, 1, 2)
+    drifting(monitor, profile)
+    monitor.hear(*traffic(profile, 61, 100, shifted, version=2), *labels(1, 100))
+    first, second = ended(monitor, DatasetAssembled)
+    (advice,) = ended(monitor, RetrainingAdvised)
+    assert (first.not_advised, advice.dataset) == (None, first.dataset)
+    assert second.not_advised.code == "cooldown"
+    assert monitor.work() == 0
+
+
+def test_a_drift_of_one_version_does_not_wait_for_labels_of_another(watching: Actor, profile: ObjectRef) -> None:
+    watching.hear(registered(profile, version=2), *traffic(profile, 1, 20, shifted))
+    watching.hear(*traffic(profile, 21, 50, shifted, version=2), *labels(21, 50))
+    (assembled,) = ended(watching, DatasetAssembled)
+    assert assembled.dataset.version == "2-w1"
+
+
+def test_what_was_told_of_a_drift_is_remembered_as_it_was_told(watching: Actor, profile: ObjectRef) -> None:
+    """Even by a store that knows nothing of what led to it."""
+    drifting(watching, profile, 80)
+    told = ended(watching, DriftDetected)
+    fresh = successor(watching)
+    records = [record for records in watching.world.log.values() for record in records if is_drift(record)]
+    with fresh.database.begin() as session:
+        for record in reversed(records):
+            project(fresh, session, record, {"monitoring"})
+    with fresh.session() as session:
+        kept = {row.window: row.state for row in session.exec(select(Drifted))}
+    assert kept == {one.window: "passed-over" if one.passed_over else "open" for one in told}
+
+
+def is_drift(record: Record) -> bool:
+    return dict(record.headers)["ce_type"] == b"cairn.drift.detected.v1"
 
 
 def test_a_dataset_that_cannot_be_made_ends_with_an_event(
