@@ -11,8 +11,8 @@ from monitor.domain.assembling import (
     pass_over,
     tell_assembled,
     tell_unassembled,
-    wins,
 )
+from monitor.domain.observing import Name, Said, find_empty_period, is_disputed, name_of, replaces
 from monitor.domain.windows import (
     Baseline,
     Cells,

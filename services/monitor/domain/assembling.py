@@ -1,4 +1,4 @@
-"""Which drift leads to a dataset, what observations count, and how the dataset looks."""
+"""Which drift leads to a dataset, and how the dataset looks."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -74,14 +74,6 @@ def find_rest(now: datetime, advised: Advised | None) -> Reason | None:
         return None
     text = f"there is no new advice on this model before {format_instant(advised.until)}"
     return Reason(code="cooldown", text=text, evidence=(advised.advice,))
-
-
-def wins(revision: int, partition: int, known_revision: int, known_partition: int) -> bool:
-    """Whether an observation replaces the known one: the highest revision wins, of the same revision the first.
-
-    What is first can be known within one partition only; of two partitions the lower one counts as first.
-    """
-    return (revision, -partition) > (known_revision, -known_partition)
 
 
 def as_table(assembly: Assembly) -> Iterator[list[str]]:

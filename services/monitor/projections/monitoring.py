@@ -2,9 +2,18 @@
 
 from cairn.events import AnomalyDetected, DatasetAssembled, DriftDetected, RetrainingAdvised, WindowClosed
 from cairn.events.values import EventRef, format_instant
-from chassis import Rows
+from chassis import Projections, Rows
 from monitor.domain import after
 from monitor.store import Closed, ClosedWindow, Drifted, Store, dump
+
+
+def register_monitoring(projections: Projections) -> None:
+    """Of each event on this topic its function."""
+    projections.of(WindowClosed)(remember_window)
+    projections.of(DriftDetected)(remember_drift)
+    projections.of(DatasetAssembled)(remember_dataset)
+    projections.of(RetrainingAdvised)(remember_advice)
+    projections.of(AnomalyDetected)(remember_failure)
 
 
 def remember_window(event: WindowClosed, rows: Rows) -> None:

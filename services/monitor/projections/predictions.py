@@ -2,6 +2,7 @@
 
 import json
 from collections import OrderedDict
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlmodel import col, select
 from cairn.events import PredictionsServed
 from cairn.events.predictions import PredictionRow
 from cairn.events.values import ObjectRef, format_instant
-from chassis import Rows
+from chassis import Projections, Rows
 from monitor.domain import Profile, add, count_rows, parse_profile
 from monitor.store import Counted, Reference, Served, dump, parse_cells
 
@@ -32,6 +33,11 @@ class Profiles:
         while len(self._parsed) > MOST_PROFILES:
             self._parsed.popitem(last=False)
         return self._parsed[ref.digest]
+
+
+def register_predictions(projections: Projections) -> None:
+    """Of each event on this topic its function."""
+    projections.of(PredictionsServed)(partial(remember_predictions, Profiles()))
 
 
 def remember_predictions(profiles: Profiles, event: PredictionsServed, rows: Rows) -> None:
@@ -66,6 +72,7 @@ def _values_of(event: PredictionsServed, row: PredictionRow) -> dict[str, Any]:
         "model": event.model,
         "prediction_id": row.prediction_id,
         "version": row.version,
+        "entity": row.entity,
         "served_at": format_instant(row.served_at),
         "features": json.dumps(dict(zip(event.columns, row.features, strict=True)), separators=(",", ":")),
         "output": row.output.model_dump_json(),

@@ -1,8 +1,14 @@
 """What is remembered of models."""
 
 from cairn.events import ModelDeclared, ModelRegistered
-from chassis import Rows
+from chassis import Projections, Rows
 from monitor.store import Declared, Version
+
+
+def register_registry(projections: Projections) -> None:
+    """Of each event on this topic its function."""
+    projections.of(ModelDeclared)(remember_declaration)
+    projections.of(ModelRegistered)(remember_version)
 
 
 def remember_declaration(event: ModelDeclared, rows: Rows) -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, literal, or_, true
+from sqlalchemy import ColumnElement, ScalarSelect, and_, bindparam, func, literal, or_, true, union_all
 from sqlmodel import Session, col, select
 
 from cairn.events import ModelDeclared, ModelRegistered
@@ -123,14 +123,13 @@ class Store:
         registered, declaration = made
         wanted = declaration.retraining.rows
         since = _served_since(drift, parse_ends(window.before))
-        labelled = and_(*_labelled_as(declaration.target))
-        enough = select(literal(1)).select_from(Served).join(Labelled, labelled).where(since).limit(wanted).subquery()
+        label = _label(declaration.target)
+        enough = select(literal(1)).select_from(Served).where(since, label.is_not(None)).limit(wanted).subquery()
         if self._session.exec(select(func.count()).select_from(enough)).one() < wanted:
             return None
         rows = self._session.exec(
-            select(Served, Labelled.value)
-            .join(Labelled, labelled)
-            .where(since)
+            select(Served, label)
+            .where(since, label.is_not(None))
             .order_by(col(Served.served_at), col(Served.prediction_id))
             .limit(wanted)
         ).all()
@@ -168,13 +167,25 @@ def _served_since(drift: Drifted, before: Mapping[int, int]) -> ColumnElement[bo
     return and_(col(Served.model) == drift.model, col(Served.version) == drift.version, fresh)
 
 
-def _labelled_as(target: str) -> tuple[ColumnElement[bool], ...]:
-    return (
-        col(Labelled.model) == Served.model,
-        col(Labelled.name) == target,
-        col(Labelled.prediction_id) == Served.prediction_id,
-        col(Labelled.value).is_not(None),
+def _label(target: str) -> ScalarSelect[str]:
+    """The true answer to a served row: none if nobody knows it.
+
+    Of all that stands of a prediction the highest revision counts; of the same revision what names the prediction
+    itself, then what names the latest and shortest period.
+    """
+    standing = and_(col(Labelled.model) == Served.model, col(Labelled.name) == target, col(Labelled.value).is_not(None))
+    of_one = col(Labelled.prediction_id) == Served.prediction_id
+    of_period = and_(
+        col(Labelled.prediction_id) == "",
+        col(Labelled.entity) == Served.entity,
+        col(Labelled.start_at) <= Served.served_at,
+        col(Labelled.end_at) > Served.served_at,
     )
+    # Two searches, each by its index: SQLite would answer either condition at once by reading every label.
+    either = (select(Labelled).where(standing, name).correlate(Served) for name in (of_one, of_period))
+    said = union_all(*either).subquery().c
+    specific = said.prediction_id.desc(), said.start_at.desc(), said.end_at
+    return select(said.value).order_by(said.revision.desc(), *specific).limit(1).scalar_subquery()
 
 
 def dump(value: object) -> str:

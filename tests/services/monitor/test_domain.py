@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import reduce
 from pathlib import Path
@@ -23,6 +24,7 @@ from monitor.domain import (
     Baseline,
     Cells,
     OpenWindow,
+    Said,
     Taken,
     Tally,
     Watched,
@@ -34,14 +36,15 @@ from monitor.domain import (
     count_rows,
     describe_target,
     find_drift,
+    is_disputed,
     is_full,
     judge_columns,
     open_window,
     pass_over,
+    replaces,
     subtract,
     tell_assembled,
     tell_unassembled,
-    wins,
 )
 from monitor.work import write_table
 
@@ -167,23 +170,35 @@ def test_a_drift_that_is_passed_over_says_until_when() -> None:
     assert "2026-01-01T00:00:01.000000Z" in found.text
 
 
-observations = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=6)
+observations = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.sampled_from("ab")), min_size=1, max_size=7)
 
 
 @given(observations, st.randoms(use_true_random=False))
-def test_what_wins_does_not_depend_on_the_order_between_partitions(said: list[tuple[int, int]], chance: Any) -> None:
-    numbered = [(revision, partition, number) for number, (revision, partition) in enumerate(said)]
-    queues = {one: [item for item in numbered if item[1] == one] for one in range(3)}
-    shuffled = [partition for _, partition in said]
+def test_what_stands_does_not_depend_on_the_order_between_partitions(
+    said: list[tuple[int, int, str]], chance: Any
+) -> None:
+    queues = {place: [Said(*one) for one in said if one[1] == place] for place in range(3)}
+    shuffled = [partition for _, partition, _ in said]
     chance.shuffle(shuffled)
-    assert winner([queues[place].pop(0) for place in shuffled]) == winner(sorted(numbered, key=lambda item: item[1:]))
+    assert standing([queues[place].pop(0) for place in shuffled]) == standing(
+        sorted((Said(*one) for one in said), key=lambda one: one.partition)
+    )
 
 
-def winner(said: Sequence[tuple[int, int, int]]) -> tuple[int, int, int]:
-    best = said[0]
-    for one in said[1:]:
-        best = one if wins(one[0], one[1], best[0], best[1]) else best
-    return best
+@given(observations)
+def test_what_stands_is_disputed_when_its_revision_was_said_with_two_values(said: list[tuple[int, int, str]]) -> None:
+    highest = max(revision for revision, _, _ in said)
+    values = {value for revision, _, value in said if revision == highest}
+    stands = standing([Said(*one) for one in said])
+    assert (stands.revision, stands.disputed) == (highest, len(values) == 2)
+
+
+def standing(said: Sequence[Said]) -> Said:
+    known = said[0]
+    for heard in said[1:]:
+        winner = heard if replaces(heard, known) else known
+        known = replace(winner, disputed=is_disputed(heard, known))
+    return known
 
 
 def test_numbers_are_written_so_that_they_read_back_the_same() -> None:

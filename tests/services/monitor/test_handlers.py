@@ -1,7 +1,5 @@
 """What the monitor tells in answer to what it hears."""
 
-import csv
-import io
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,18 +15,22 @@ from starlette.testclient import TestClient
 from tests.services.monitor.samples import (
     MODEL,
     START,
+    bytes_of,
     declared,
     digest_of,
     digest_replayed,
+    ended,
     keep_profile,
     label,
     labelled,
     labels,
+    new_monitor,
     project,
     quiet,
     registered,
     replicas_apart,
     row,
+    rows_of,
     served,
     shifted,
     successor,
@@ -39,7 +41,6 @@ from cairn.events import (
     DatasetAssembled,
     DriftDetected,
     Event,
-    LabelsObserved,
     OutcomesObserved,
     RecordParked,
     RecordRedriven,
@@ -50,21 +51,14 @@ from cairn.events import (
 from cairn.events.codec import Outgoing, Record
 from cairn.events.labels import Outcome
 from cairn.events.values import ObjectRef
-from chassis import ServiceSettings
-from chassis.testing import Actor, World
+from chassis.testing import Actor
 from monitor.api import make_routes
-from monitor.app import build
 from monitor.store import Drifted, Served
 
 IMPORTS = """
 import sys, monitor.app
 print([name for name in ("numpy", "pandas", "pyarrow", "scipy", "sklearn", "skops") if name in sys.modules])
 """
-
-
-def new_monitor(directory: Path) -> Actor:
-    directory.mkdir(exist_ok=True)
-    return World(directory).add(build(ServiceSettings.model_construct()))
 
 
 @pytest.fixture
@@ -83,14 +77,6 @@ def watching(monitor: Actor, profile: ObjectRef) -> Actor:
     return monitor
 
 
-def ended(monitor: Actor, *classes: type[Event]) -> list[Any]:
-    """What was told of these types, all work done."""
-    while monitor.work():
-        pass
-    monitor.relay()
-    return monitor.world.told(*classes)
-
-
 def windows(monitor: Actor) -> list[WindowClosed]:
     return ended(monitor, WindowClosed)
 
@@ -98,16 +84,6 @@ def windows(monitor: Actor) -> list[WindowClosed]:
 def same_bytes(monitor: Actor, record: Record) -> Outgoing:
     headers = tuple((name, value or b"") for name, value in record.headers)
     return Outgoing(monitor.world.installation.topic(record.topic), record.key or b"", headers, record.value or b"")
-
-
-def bytes_of(monitor: Actor, assembled: DatasetAssembled) -> bytes:
-    (file,) = assembled.files
-    return monitor.world.objects.read_bytes(file, file.bytes)
-
-
-def rows_of(monitor: Actor, assembled: DatasetAssembled) -> list[list[str]]:
-    """The data rows."""
-    return list(csv.reader(io.StringIO(bytes_of(monitor, assembled).decode(), newline="")))[1:]
 
 
 def drifting(monitor: Actor, profile: ObjectRef, last: int = 60) -> None:
@@ -334,12 +310,6 @@ def test_labels_of_another_column_do_not_count(watching: Actor, profile: ObjectR
     drifting(watching, profile)
     watching.hear(*(labelled(*one.items, target="z") for one in labels(1, 60)))
     assert ended(watching, DatasetAssembled) == []
-
-
-def test_labels_by_entity_do_not_count_yet(watching: Actor, profile: ObjectRef) -> None:
-    item = {"entity": "e", "period": {"start_at": START, "end_at": START}, "value": 1, "observed_at": START}
-    told = LabelsObserved.model_validate({"model": MODEL, "target": "y", "items": [item]})
-    assert watching.hear(told) == []
 
 
 def test_rows_of_another_version_are_not_taken(watching: Actor, profile: ObjectRef) -> None:
