@@ -172,10 +172,10 @@ def replicas_apart(count: int) -> list[str]:
     return [found[partition] for partition in sorted(found)][:count]
 
 
-def new_monitor(directory: Path) -> Actor:
-    """A monitor in a world of its own."""
+def new_monitor(directory: Path, database_url: str | None = None) -> Actor:
+    """A monitor in a world of its own, on SQLite unless a database is given."""
     directory.mkdir(exist_ok=True)
-    return World(directory).add(build(ServiceSettings.model_construct()))
+    return World(directory).add(build(ServiceSettings.model_construct()), database_url)
 
 
 def ended(monitor: Actor, *classes: type[Event]) -> list[Any]:

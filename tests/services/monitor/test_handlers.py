@@ -38,6 +38,7 @@ from tests.services.monitor.samples import (
 )
 
 from cairn.events import (
+    AnomalyDetected,
     DatasetAssembled,
     DriftDetected,
     Event,
@@ -50,7 +51,8 @@ from cairn.events import (
 )
 from cairn.events.codec import Outgoing, Record
 from cairn.events.labels import Outcome
-from cairn.events.values import ObjectRef
+from cairn.events.values import Column, IoSchema, ObjectRef
+from cairn.objects import ObjectRefused
 from chassis.testing import Actor
 from monitor.api import make_routes
 from monitor.store import Drifted, Served
@@ -417,20 +419,49 @@ def is_drift(record: Record) -> bool:
     return dict(record.headers)["ce_type"] == b"cairn.drift.detected.v1"
 
 
-def test_a_dataset_that_cannot_be_made_ends_with_an_event(
-    watching: Actor, profile: ObjectRef, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("trouble", "code"),
+    [
+        (RuntimeError("broken"), "error"),
+        (ObjectRefused("too large"), "error"),
+        (OSError(28, "No space left on device"), "no-resources"),
+    ],
+)
+def test_a_dataset_that_cannot_be_made_ends_its_drift_and_only_the_next_one_is_new_ground(
+    watching: Actor, profile: ObjectRef, monkeypatch: pytest.MonkeyPatch, trouble: Exception, code: str
 ) -> None:
-    def broken(*_arguments: object) -> None:
-        raise RuntimeError("broken")
+    def fail(*_arguments: object) -> None:
+        raise trouble
 
-    for method in ("put_file", "put_bytes"):
-        monkeypatch.setattr(type(watching.world.objects), method, broken)
-    drifting(watching, profile)
-    watching.hear(*labels(1, 60))
-    before = len(watching._rows())
-    watching.work()
-    assert len(watching._rows()) == before + 1
+    with monkeypatch.context() as broken:
+        broken.setattr(type(watching.world.objects), "put_file", fail)
+        drifting(watching, profile, 40)
+        watching.hear(*labels(1, 100), *traffic(profile, 41, 50, shifted))
+        (told,) = ended(watching, AnomalyDetected)
+    (drift,) = ended(watching, DriftDetected)
+    assert (told.reason.code, told.trigger.type, told.window) == (code, "cairn.drift.detected.v1", drift.window)
+    assert str(trouble) in told.reason.text
+    assert told.evidence == told.reason.evidence == (told.trigger,)
     assert watching.work() == 0
+    watching.hear(*traffic(profile, 51, 100, shifted))
+    (assembled,) = ended(watching, DatasetAssembled)
+    assert rows_of(watching, assembled) == as_text(range(41, 71))
+
+
+def test_a_dataset_that_cannot_be_told_ends_its_drift_too(monitor: Actor, profile: ObjectRef) -> None:
+    """Five hundred features and the target are more columns than an event names."""
+    wide = registered(profile).model_copy(
+        update={
+            "io_schema": IoSchema(inputs=tuple(Column(name=f"x{n}", type="number") for n in range(500)), outputs=())
+        }
+    )
+    monitor.hear(declared(), wide)
+    drifting(monitor, profile)
+    monitor.hear(*labels(1, 60))
+    (told,) = ended(monitor, AnomalyDetected)
+    assert told.reason.code == "error"
+    assert "columns" in told.reason.text
+    assert monitor.work() == 0
 
 
 def test_one_id_in_two_partitions_gives_one_row_whatever_came_first(tmp_path: Path) -> None:
