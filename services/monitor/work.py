@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlmodel import Session
 
 from cairn.events.values import ObjectRef
-from chassis import Origin, Task, Transaction, Work
+from chassis import Task, Transaction, Work
 from chassis.work import Job
 from monitor.domain import Assembly, advise, as_table, find_rest, tell_assembled, tell_unassembled
 from monitor.store import Store
@@ -16,12 +16,7 @@ from monitor.store import Store
 def pending_assemblies(session: Session) -> list[Task]:
     """Drifts that wait for their dataset, and since which enough rows have labels."""
     store = Store(session)
-    found = ((drift, store.assembly(drift)) for drift in store.open_drifts())
-    return [
-        Task(f"{drift.model}/{drift.version}/{drift.window}", Origin.parse(drift.origin), assembly)
-        for drift, assembly in found
-        if assembly
-    ]
+    return [Task(wanted.drift.id, origin, store.assembly(wanted)) for wanted, origin in store.pending_assemblies()]
 
 
 async def assemble(task: Task, job: Job) -> ObjectRef:
@@ -40,18 +35,20 @@ def write_table(assembly: Assembly, path: Path) -> None:
 
 def finish(task: Task, file: ObjectRef, tx: Transaction) -> None:
     """There is a dataset: retraining is advised, unless the model rests by now."""
-    resting = find_rest(tx.now, Store(tx.session).last_advised(task.detail.registered.model.name))
+    assembly: Assembly = task.detail
+    wanted = assembly.wanted
+    resting = find_rest(tx.now, Store(tx.session).last_advised(wanted.registered.model.name))
 
-    assembled = tell_assembled(task.detail, file, resting)
+    assembled = tell_assembled(assembly, file, resting)
     told = tx.tell(assembled)
 
     if not resting:
-        tx.tell(advise(task.detail, assembled, told, tx.now))
+        tx.tell(advise(wanted, assembled, told, tx.now))
 
 
 def fail(task: Task, code: str, text: str, tx: Transaction) -> None:
     """There is none, and for this drift there will be none."""
-    tx.tell(tell_unassembled(task.detail, code, text))
+    tx.tell(tell_unassembled(task.detail.wanted, code, text))
 
 
 ASSEMBLE = Work("assemble", pending_assemblies, assemble, finish, fail)

@@ -4,6 +4,7 @@ from monitor.domain.assembling import (
     Advised,
     Assembly,
     Taken,
+    Wanted,
     advise,
     as_table,
     describe_target,

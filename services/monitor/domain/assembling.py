@@ -1,7 +1,7 @@
 """Which drift leads to a dataset, and how the dataset looks."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -36,6 +36,23 @@ class Advised:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """A dataset that is to be assembled because of a drift."""
+
+    registered: ModelRegistered
+    declaration: Declaration
+    window: int
+    drift: EventRef
+    counted: Mapping[int, int]
+    """For each partition the last record that windows before the drifted one counted."""
+
+    @property
+    def row_count(self) -> int:
+        """Its rows."""
+        return self.declaration.retraining.rows
+
+
+@dataclass(frozen=True, slots=True)
 class Taken:
     """A served row that has a label; both as JSON."""
 
@@ -48,12 +65,9 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """Rows that become a dataset because of a drift."""
+    """A dataset's rows."""
 
-    registered: ModelRegistered
-    declaration: Declaration
-    window: int
-    drift: EventRef
+    wanted: Wanted
     rows: tuple[Taken, ...]
     """In the order served."""
     served: int
@@ -78,7 +92,7 @@ def find_rest(now: datetime, advised: Advised | None) -> Reason | None:
 
 def as_table(assembly: Assembly) -> Iterator[list[str]]:
     """The dataset as text: a header, then the rows. Neither an id nor an instant is in it."""
-    inputs, target = assembly.registered.io_schema.inputs, describe_target(assembly)
+    inputs, target = assembly.wanted.registered.io_schema.inputs, describe_target(assembly)
     yield [*(column.name for column in inputs), target.name]
     for row in assembly.rows:
         features = json.loads(row.features)
@@ -109,26 +123,26 @@ def describe_target(assembly: Assembly) -> Column:
         kind = "integer"
     elif kinds <= {int, float}:
         kind = "number"
-    return Column(name=assembly.declaration.target, type=kind)
+    return Column(name=assembly.wanted.declaration.target, type=kind)
 
 
 def tell_assembled(assembly: Assembly, file: ObjectRef, not_advised: Reason | None) -> DatasetAssembled:
     """The dataset, once its file is kept, and why retraining on it is not advised, if it is not."""
-    model = assembly.registered.model
+    model = assembly.wanted.registered.model
     return DatasetAssembled(
         model=model.name,
         dataset=DatasetRef(
             name=f"served.{model.name}",
-            version=f"{model.version}-w{assembly.window}",
+            version=f"{model.version}-w{assembly.wanted.window}",
             digest=dataset_digest([file.digest]),
         ),
         files=(file,),
         format="csv",
-        columns=(*assembly.registered.io_schema.inputs, describe_target(assembly)),
+        columns=(*assembly.wanted.registered.io_schema.inputs, describe_target(assembly)),
         row_count=len(assembly.rows),
         inputs=tuple(_inputs(assembly.rows)),
         label_coverage_ratio=len(assembly.rows) / assembly.served,
-        trigger=assembly.drift,
+        trigger=assembly.wanted.drift,
         not_advised=not_advised,
     )
 
@@ -141,30 +155,30 @@ def _inputs(rows: Iterable[Taken]) -> Iterator[LogRange]:
         yield LogRange(topic=PREDICTIONS, partition=partition, first_offset=offsets[0], last_offset=offsets[-1])
 
 
-def advise(assembly: Assembly, assembled: DatasetAssembled, told: EventRef, now: datetime) -> RetrainingAdvised:
+def advise(wanted: Wanted, assembled: DatasetAssembled, told: EventRef, now: datetime) -> RetrainingAdvised:
     """The advice to retrain on the dataset."""
     return RetrainingAdvised(
         model=assembled.model,
-        trigger=assembly.drift,
+        trigger=wanted.drift,
         dataset=assembled.dataset,
-        evidence=(assembly.drift, told),
-        cooldown_until_at=now + timedelta(seconds=assembly.declaration.retraining.cooldown_seconds),
+        evidence=(wanted.drift, told),
+        cooldown_until_at=now + timedelta(seconds=wanted.declaration.retraining.cooldown_seconds),
     )
 
 
-def tell_unassembled(assembly: Assembly, code: str, text: str) -> AnomalyDetected:
+def tell_unassembled(wanted: Wanted, code: str, text: str) -> AnomalyDetected:
     """That there will be no dataset for this drift; the next one may lead to one."""
     check = Check(
         name="assembly",
-        asked=f"{len(assembly.rows)} served rows with labels become a dataset",
+        asked=f"{wanted.row_count} served rows with labels become a dataset",
         measured=text[:_LONGEST],
         passed=False,
     )
     return AnomalyDetected(
-        model=assembly.registered.model,
-        window=assembly.window,
+        model=wanted.registered.model,
+        window=wanted.window,
         checks=(check,),
-        evidence=(assembly.drift,),
-        trigger=assembly.drift,
-        reason=Reason(code=code, text=text[:_LONGEST], evidence=(assembly.drift,)),
+        evidence=(wanted.drift,),
+        trigger=wanted.drift,
+        reason=Reason(code=code, text=text[:_LONGEST], evidence=(wanted.drift,)),
     )

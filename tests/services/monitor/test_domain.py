@@ -27,6 +27,7 @@ from monitor.domain import (
     Said,
     Taken,
     Tally,
+    Wanted,
     Watched,
     add,
     advise,
@@ -69,7 +70,7 @@ def assembly(*rows: tuple[Any, Any], inputs: Sequence[Column] = (), served: int 
     made = registered(NOWHERE)
     if inputs:
         made = made.model_copy(update={"io_schema": IoSchema(inputs=tuple(inputs), outputs=())})
-    return Assembly(made, declared().declaration, 2, TOLD, taken, served)
+    return Assembly(Wanted(made, declared().declaration, 2, TOLD, {}), taken, served)
 
 
 @given(counts, counts)
@@ -253,14 +254,13 @@ def test_a_dataset_names_where_its_rows_lay_and_how_many_had_labels() -> None:
 
 def test_advice_holds_for_the_declared_time() -> None:
     patient = declared(retraining={"cooldown_seconds": 60}).declaration
-    one = assembly((1.0, 1))
-    rested = Assembly(one.registered, patient, one.window, one.drift, one.rows, one.served)
-    advice = advise(rested, tell_assembled(rested, NOWHERE, None), TOLD, START)
+    wanted = Wanted(registered(NOWHERE), patient, 2, TOLD, {})
+    advice = advise(wanted, tell_assembled(assembly((1.0, 1)), NOWHERE, None), TOLD, START)
     assert advice.cooldown_until_at == START + timedelta(seconds=60)
 
 
 def test_what_could_not_be_assembled_names_the_drift_and_why() -> None:
-    told = tell_unassembled(assembly((1.0, 1)), "error", "x" * 5000)
+    told = tell_unassembled(assembly((1.0, 1)).wanted, "error", "x" * 5000)
     assert told.trigger == TOLD
     assert told.reason
     assert (told.reason.code, told.reason.text[:3], told.reason.evidence) == ("error", "xxx", (TOLD,))
