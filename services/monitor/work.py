@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlmodel import Session
 
-from cairn.events.values import ObjectRef
+from cairn.events import DatasetAssembled
 from chassis import Task, Transaction, Work
 from chassis.work import Job
 from monitor.domain import Assembly, advise, as_table, find_rest, tell_assembled, tell_unassembled
@@ -19,12 +19,13 @@ def pending_assemblies(session: Session) -> list[Task]:
     return [Task(wanted.drift.id, origin, store.assembly(wanted)) for wanted, origin in store.pending_assemblies()]
 
 
-async def assemble(task: Task, job: Job) -> ObjectRef:
+async def assemble(task: Task, job: Job) -> DatasetAssembled:
     """Write the rows, and keep the file."""
+    assembly: Assembly = task.detail
     path = job.directory / "served.csv"
-    await asyncio.to_thread(write_table, task.detail, path)
+    await asyncio.to_thread(write_table, assembly, path)
     job.progress()
-    return await asyncio.to_thread(job.objects.put_file, path, "text/csv")
+    return tell_assembled(assembly, await asyncio.to_thread(job.objects.put_file, path, "text/csv"))
 
 
 def write_table(assembly: Assembly, path: Path) -> None:
@@ -33,17 +34,14 @@ def write_table(assembly: Assembly, path: Path) -> None:
         csv.writer(file).writerows(as_table(assembly))
 
 
-def finish(task: Task, file: ObjectRef, tx: Transaction) -> None:
+def finish(task: Task, assembled: DatasetAssembled, tx: Transaction) -> None:
     """There is a dataset: retraining is advised, unless the model rests by now."""
-    assembly: Assembly = task.detail
-    wanted = assembly.wanted
-    resting = find_rest(tx.now, Store(tx.session).last_advised(wanted.registered.model.name))
+    resting = find_rest(tx.now, Store(tx.session).last_advised(assembled.model))
 
-    assembled = tell_assembled(assembly, file, resting)
-    told = tx.tell(assembled)
+    told = tx.tell(assembled.model_copy(update={"not_advised": resting}))
 
     if not resting:
-        tx.tell(advise(wanted, assembled, told, tx.now))
+        tx.tell(advise(task.detail.wanted, assembled, told, tx.now))
 
 
 def fail(task: Task, code: str, text: str, tx: Transaction) -> None:

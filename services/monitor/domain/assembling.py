@@ -126,8 +126,8 @@ def describe_target(assembly: Assembly) -> Column:
     return Column(name=assembly.wanted.declaration.target, type=kind)
 
 
-def tell_assembled(assembly: Assembly, file: ObjectRef, not_advised: Reason | None) -> DatasetAssembled:
-    """The dataset, once its file is kept, and why retraining on it is not advised, if it is not."""
+def tell_assembled(assembly: Assembly, file: ObjectRef) -> DatasetAssembled:
+    """The dataset, once its file is kept."""
     model = assembly.wanted.registered.model
     return DatasetAssembled(
         model=model.name,
@@ -143,7 +143,6 @@ def tell_assembled(assembly: Assembly, file: ObjectRef, not_advised: Reason | No
         inputs=tuple(_inputs(assembly.rows)),
         label_coverage_ratio=len(assembly.rows) / assembly.served,
         trigger=assembly.wanted.drift,
-        not_advised=not_advised,
     )
 
 

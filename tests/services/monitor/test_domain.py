@@ -245,7 +245,7 @@ def test_the_target_is_described_by_its_labels(labels: tuple[Any, ...], kind: st
 
 
 def test_a_dataset_names_where_its_rows_lay_and_how_many_had_labels() -> None:
-    told = tell_assembled(assembly(*((1.0, n % 2) for n in range(5))), NOWHERE, None)
+    told = tell_assembled(assembly(*((1.0, n % 2) for n in range(5))), NOWHERE)
     assert (told.dataset.name, told.dataset.version) == ("served.demo.toy", "1-w2")
     assert told.dataset.digest == dataset_digest([NOWHERE.digest])
     assert [(one.partition, one.first_offset, one.last_offset) for one in told.inputs] == [(0, 0, 4), (1, 1, 3)]
@@ -255,7 +255,7 @@ def test_a_dataset_names_where_its_rows_lay_and_how_many_had_labels() -> None:
 def test_advice_holds_for_the_declared_time() -> None:
     patient = declared(retraining={"cooldown_seconds": 60}).declaration
     wanted = Wanted(registered(NOWHERE), patient, 2, TOLD, {})
-    advice = advise(wanted, tell_assembled(assembly((1.0, 1)), NOWHERE, None), TOLD, START)
+    advice = advise(wanted, tell_assembled(assembly((1.0, 1)), NOWHERE), TOLD, START)
     assert advice.cooldown_until_at == START + timedelta(seconds=60)
 
 
