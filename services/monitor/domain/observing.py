@@ -50,7 +50,7 @@ def is_disputed(heard: Said, known: Said) -> bool:
 def find_empty_period(items: Iterable[Label | Outcome]) -> str | None:
     """What is wrong with the first observation whose period holds no instant: it could never be joined."""
     for number, item in enumerate(items, start=1):
-        if item.period and item.period.end_at <= item.period.start_at:
+        if item.prediction_id is None and item.period and item.period.end_at <= item.period.start_at:
             start, end = format_instant(item.period.start_at), format_instant(item.period.end_at)
             return f"the period of item {number} ends before it begins, or holds nothing: from {start} to {end}"
     return None

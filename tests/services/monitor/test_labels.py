@@ -139,6 +139,11 @@ def test_a_period_that_holds_no_instant_parks_its_record_and_stops_nobody(watchi
         assert session.exec(select(Labelled)).all() == []
 
 
+def test_a_period_beside_the_id_of_a_prediction_says_nothing(watching: Actor) -> None:
+    beside = label(1, 4).model_copy(update={"period": entity_label("e1", 1, 1, 4).period})
+    assert watching.hear(labelled(beside)) == []
+
+
 def test_outcomes_are_kept_by_either_name(watching: Actor) -> None:
     period = {"start_at": at(1), "end_at": at(9)}
     items = [
