@@ -1,8 +1,12 @@
 """What the monitor does when something happens: gather, decide, tell."""
 
-from cairn.events import ModelDeclared, ModelRegistered, PredictionsServed
+from collections.abc import Sequence
+
+from cairn.events import LabelsObserved, ModelDeclared, ModelRegistered, OutcomesObserved, PredictionsServed
+from cairn.events.labels import Label, Outcome
 from chassis import Handlers, Transaction
-from monitor.domain import close_window, find_drift, is_full, open_window
+from chassis.parking import Unfit, legible
+from monitor.domain import close_window, find_drift, find_empty_period, is_full, open_window, pass_over
 from monitor.store import Store
 
 handlers = Handlers()
@@ -26,6 +30,24 @@ def close_after_declaration(event: ModelDeclared, tx: Transaction) -> None:
     _close_full_windows(event.model, tx)
 
 
+@handlers.on(LabelsObserved)
+def judge_labels(event: LabelsObserved, _tx: Transaction) -> None:
+    """Labels that could never be joined are not taken."""
+    _refuse_empty_periods(event.items)
+
+
+@handlers.on(OutcomesObserved)
+def judge_outcomes(event: OutcomesObserved, _tx: Transaction) -> None:
+    """Nor are such figures."""
+    _refuse_empty_periods(event.items)
+
+
+def _refuse_empty_periods(items: Sequence[Label | Outcome]) -> None:
+    fault = find_empty_period(items)
+    if fault:
+        raise Unfit(legible("empty-period", fault))
+
+
 def _close_full_windows(model: str, tx: Transaction) -> None:
     """Close the window of each version where it is full, and tell its drift with it."""
     store = Store(tx.session)
@@ -39,6 +61,7 @@ def _close_full_windows(model: str, tx: Transaction) -> None:
 
         closed = close_window(watched, window, *store.served_span(watched.registered, window.inputs))
 
-        drift = find_drift(closed, tx.tell(closed))
+        passed_over = pass_over(tx.now, store.waiting_drift(model, version), store.last_advised(model))
+        drift = find_drift(closed, tx.tell(closed), passed_over)
         if drift:
             tx.tell(drift)

@@ -6,30 +6,26 @@ from pathlib import Path
 
 from sqlmodel import Session
 
-from cairn.events.values import ObjectRef
-from chassis import Origin, Task, Transaction, Work
+from cairn.events import DatasetAssembled
+from chassis import Task, Transaction, Work
 from chassis.work import Job
-from monitor.domain import Assembly, advise, as_table, tell_assembled, tell_unassembled
+from monitor.domain import Assembly, advise, as_table, find_rest, tell_assembled, tell_unassembled
 from monitor.store import Store
 
 
 def pending_assemblies(session: Session) -> list[Task]:
     """Drifts that wait for their dataset, and since which enough rows have labels."""
     store = Store(session)
-    found = ((drift, store.assembly(drift)) for drift in store.open_drifts())
-    return [
-        Task(f"{drift.model}/{drift.version}/{drift.window}", Origin.parse(drift.origin), assembly)
-        for drift, assembly in found
-        if assembly
-    ]
+    return [Task(wanted.drift.id, origin, store.assembly(wanted)) for wanted, origin in store.pending_assemblies()]
 
 
-async def assemble(task: Task, job: Job) -> ObjectRef:
+async def assemble(task: Task, job: Job) -> DatasetAssembled:
     """Write the rows, and keep the file."""
+    assembly: Assembly = task.detail
     path = job.directory / "served.csv"
-    await asyncio.to_thread(write_table, task.detail, path)
+    await asyncio.to_thread(write_table, assembly, path)
     job.progress()
-    return await asyncio.to_thread(job.objects.put_file, path, "text/csv")
+    return tell_assembled(assembly, await asyncio.to_thread(job.objects.put_file, path, "text/csv"))
 
 
 def write_table(assembly: Assembly, path: Path) -> None:
@@ -38,15 +34,19 @@ def write_table(assembly: Assembly, path: Path) -> None:
         csv.writer(file).writerows(as_table(assembly))
 
 
-def finish(task: Task, file: ObjectRef, tx: Transaction) -> None:
-    """There is a dataset: retraining is advised."""
-    assembled = tell_assembled(task.detail, file)
-    tx.tell(advise(task.detail, assembled, tx.tell(assembled), tx.now))
+def finish(task: Task, assembled: DatasetAssembled, tx: Transaction) -> None:
+    """There is a dataset: retraining is advised, unless the model rests by now."""
+    resting = find_rest(tx.now, Store(tx.session).last_advised(assembled.model))
+
+    told = tx.tell(assembled.model_copy(update={"not_advised": resting}))
+
+    if not resting:
+        tx.tell(advise(task.detail.wanted, assembled, told, tx.now))
 
 
 def fail(task: Task, code: str, text: str, tx: Transaction) -> None:
     """There is none, and for this drift there will be none."""
-    tx.tell(tell_unassembled(task.detail, code, text))
+    tx.tell(tell_unassembled(task.detail.wanted, code, text))
 
 
 ASSEMBLE = Work("assemble", pending_assemblies, assemble, finish, fail)

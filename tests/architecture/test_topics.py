@@ -179,7 +179,7 @@ def test_each_projection_feeds_tables_of_its_own_topic() -> None:
             "f is of ['registry', 'validation']: one topic feeds a table",
         ),
         (
-            "services/monitor/projections.py",
+            "services/monitor/projections/monitoring.py",
             ["@projections.of(WindowClosed)", "def f(event, rows): rows.add(Served())"],
             "f is of ['monitoring'], Served of predictions",
         ),

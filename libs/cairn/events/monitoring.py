@@ -23,6 +23,7 @@ from cairn.events.values import (
     Period,
     Ratio,
     Real,
+    Reason,
     Value,
     Word,
 )
@@ -100,6 +101,9 @@ class DriftDetected(Event):
     """Their distances."""
     evidence: Evidence
     """The window's event."""
+    passed_over: Reason | None = None
+    """Why it leads to no dataset: `dataset-awaited` or `cooldown`, with the event that says so. Absent where one is
+    assembled as soon as enough rows have labels."""
 
 
 class PerformanceDegraded(Event):
@@ -116,7 +120,7 @@ class PerformanceDegraded(Event):
 
 
 class AnomalyDetected(Event):
-    """Traffic does not look as it should."""
+    """Traffic does not look as it should, or what should have followed from it failed."""
 
     model: ModelRef
     """The version."""
@@ -125,7 +129,11 @@ class AnomalyDetected(Event):
     checks: Annotated[tuple[Check, ...], Field(min_length=1, max_length=100)]
     """What was asked and what was measured."""
     evidence: Evidence
-    """The window's event."""
+    """The window's event, or the drift's."""
+    trigger: EventRef | None = None
+    """The drift that gets no dataset, where that is the anomaly."""
+    reason: Reason | None = None
+    """Why work failed, where that is the anomaly."""
 
 
 class DatasetAssembled(Event):
@@ -149,6 +157,8 @@ class DatasetAssembled(Event):
     """Share of the served rows that had a label."""
     trigger: EventRef
     """The drift that asked for it."""
+    not_advised: Reason | None = None
+    """Why retraining on it is not advised: `cooldown`, where another version was quicker. Absent where it is."""
 
 
 class RetrainingAdvised(Event):

@@ -1,16 +1,19 @@
 """What the monitor decides: what a window holds, whether it drifted, what is retrained on."""
 
 from monitor.domain.assembling import (
+    Advised,
     Assembly,
     Taken,
+    Wanted,
     advise,
     as_table,
     describe_target,
-    starts_assembly,
+    find_rest,
+    pass_over,
     tell_assembled,
     tell_unassembled,
-    wins,
 )
+from monitor.domain.observing import Name, Said, find_empty_period, is_disputed, name_of, replaces
 from monitor.domain.windows import (
     Baseline,
     Cells,

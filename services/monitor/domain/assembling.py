@@ -1,7 +1,7 @@
-"""Which drift leads to a dataset, what observations count, and how the dataset looks."""
+"""Which drift leads to a dataset, and how the dataset looks."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -11,11 +11,45 @@ from cairn.events.declaration import Declaration
 from cairn.events.identity import dataset_digest
 from cairn.events.monitoring import AnomalyDetected, DatasetAssembled, RetrainingAdvised
 from cairn.events.registry import ModelRegistered
-from cairn.events.values import Check, Column, DatasetRef, EventRef, LogRange, ObjectRef
+from cairn.events.values import (
+    Check,
+    Column,
+    DatasetRef,
+    EventRef,
+    LogRange,
+    ObjectRef,
+    Reason,
+    format_instant,
+)
 from monitor.domain.windows import PREDICTIONS
 
 _LONGEST = 2000
 """Characters of a text in an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advised:
+    """The last advice on a model, and how long it holds."""
+
+    advice: EventRef
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A dataset that is to be assembled because of a drift."""
+
+    registered: ModelRegistered
+    declaration: Declaration
+    window: int
+    drift: EventRef
+    counted: Mapping[int, int]
+    """For each partition the last record that windows before the drifted one counted."""
+
+    @property
+    def row_count(self) -> int:
+        """Its rows."""
+        return self.declaration.retraining.rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,34 +65,34 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """Rows that become a dataset because of a drift."""
+    """A dataset's rows."""
 
-    registered: ModelRegistered
-    declaration: Declaration
-    window: int
-    drift: EventRef
+    wanted: Wanted
     rows: tuple[Taken, ...]
     """In the order served."""
     served: int
     """Rows served from the drifted window on to the last one taken, with and without labels."""
 
 
-def starts_assembly(detected_at: datetime, *, one_is_open: bool, cooldown_until: datetime | None) -> bool:
-    """Whether a drift leads to a dataset: not while one for an earlier drift is open, nor within the cooldown."""
-    return not one_is_open and (cooldown_until is None or detected_at >= cooldown_until)
+def pass_over(now: datetime, waiting: EventRef | None, advised: Advised | None) -> Reason | None:
+    """Why a drift leads to no dataset: an earlier one of its version waits for its, or the model rests."""
+    if waiting:
+        text = "an earlier drift of this version waits for its dataset"
+        return Reason(code="dataset-awaited", text=text, evidence=(waiting,))
+    return find_rest(now, advised)
 
 
-def wins(revision: int, partition: int, known_revision: int, known_partition: int) -> bool:
-    """Whether an observation replaces the known one: the highest revision wins, of the same revision the first.
-
-    What is first can be known within one partition only; of two partitions the lower one counts as first.
-    """
-    return (revision, -partition) > (known_revision, -known_partition)
+def find_rest(now: datetime, advised: Advised | None) -> Reason | None:
+    """Why there is no new advice on a model: the last one holds still."""
+    if advised is None or now >= advised.until:
+        return None
+    text = f"there is no new advice on this model before {format_instant(advised.until)}"
+    return Reason(code="cooldown", text=text, evidence=(advised.advice,))
 
 
 def as_table(assembly: Assembly) -> Iterator[list[str]]:
     """The dataset as text: a header, then the rows. Neither an id nor an instant is in it."""
-    inputs, target = assembly.registered.io_schema.inputs, describe_target(assembly)
+    inputs, target = assembly.wanted.registered.io_schema.inputs, describe_target(assembly)
     yield [*(column.name for column in inputs), target.name]
     for row in assembly.rows:
         features = json.loads(row.features)
@@ -89,26 +123,26 @@ def describe_target(assembly: Assembly) -> Column:
         kind = "integer"
     elif kinds <= {int, float}:
         kind = "number"
-    return Column(name=assembly.declaration.target, type=kind)
+    return Column(name=assembly.wanted.declaration.target, type=kind)
 
 
 def tell_assembled(assembly: Assembly, file: ObjectRef) -> DatasetAssembled:
     """The dataset, once its file is kept."""
-    model = assembly.registered.model
+    model = assembly.wanted.registered.model
     return DatasetAssembled(
         model=model.name,
         dataset=DatasetRef(
             name=f"served.{model.name}",
-            version=f"{model.version}-w{assembly.window}",
+            version=f"{model.version}-w{assembly.wanted.window}",
             digest=dataset_digest([file.digest]),
         ),
         files=(file,),
         format="csv",
-        columns=(*assembly.registered.io_schema.inputs, describe_target(assembly)),
+        columns=(*assembly.wanted.registered.io_schema.inputs, describe_target(assembly)),
         row_count=len(assembly.rows),
         inputs=tuple(_inputs(assembly.rows)),
         label_coverage_ratio=len(assembly.rows) / assembly.served,
-        trigger=assembly.drift,
+        trigger=assembly.wanted.drift,
     )
 
 
@@ -120,24 +154,30 @@ def _inputs(rows: Iterable[Taken]) -> Iterator[LogRange]:
         yield LogRange(topic=PREDICTIONS, partition=partition, first_offset=offsets[0], last_offset=offsets[-1])
 
 
-def advise(assembly: Assembly, assembled: DatasetAssembled, told: EventRef, now: datetime) -> RetrainingAdvised:
+def advise(wanted: Wanted, assembled: DatasetAssembled, told: EventRef, now: datetime) -> RetrainingAdvised:
     """The advice to retrain on the dataset."""
     return RetrainingAdvised(
         model=assembled.model,
-        trigger=assembly.drift,
+        trigger=wanted.drift,
         dataset=assembled.dataset,
-        evidence=(assembly.drift, told),
-        cooldown_until_at=now + timedelta(seconds=assembly.declaration.retraining.cooldown_seconds),
+        evidence=(wanted.drift, told),
+        cooldown_until_at=now + timedelta(seconds=wanted.declaration.retraining.cooldown_seconds),
     )
 
 
-def tell_unassembled(assembly: Assembly, code: str, text: str) -> AnomalyDetected:
+def tell_unassembled(wanted: Wanted, code: str, text: str) -> AnomalyDetected:
     """That there will be no dataset for this drift; the next one may lead to one."""
     check = Check(
         name="assembly",
-        asked=f"{len(assembly.rows)} served rows with labels become a dataset",
-        measured=f"{code}: {text}"[:_LONGEST],
+        asked=f"{wanted.row_count} served rows with labels become a dataset",
+        measured=text[:_LONGEST],
         passed=False,
     )
-    model = assembly.registered.model
-    return AnomalyDetected(model=model, window=assembly.window, checks=(check,), evidence=(assembly.drift,))
+    return AnomalyDetected(
+        model=wanted.registered.model,
+        window=wanted.window,
+        checks=(check,),
+        evidence=(wanted.drift,),
+        trigger=wanted.drift,
+        reason=Reason(code=code, text=text[:_LONGEST], evidence=(wanted.drift,)),
+    )

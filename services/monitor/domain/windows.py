@@ -9,7 +9,7 @@ from cairn.events.declaration import Declaration, Drift
 from cairn.events.monitoring import ColumnCounts, ColumnDrift, DriftDetected, WindowClosed
 from cairn.events.predictions import PredictionRow
 from cairn.events.registry import ModelRegistered
-from cairn.events.values import EventRef, LogRange, Period
+from cairn.events.values import EventRef, LogRange, Period, Reason
 from modelkit.grid import SCORE, Profile, count, distance
 
 Cells = tuple[tuple[int, ...], ...]
@@ -157,8 +157,8 @@ def judge_columns(profile: Profile, cells: Cells, asked: Drift) -> tuple[ColumnD
     return tuple(judged)
 
 
-def find_drift(closed: WindowClosed, told: EventRef) -> DriftDetected | None:
-    """What is told of a window in which a column drifted."""
+def find_drift(closed: WindowClosed, told: EventRef, passed_over: Reason | None) -> DriftDetected | None:
+    """What is told of a window in which a column drifted, and why it leads to no dataset, if it does not."""
     drifted = tuple(one for one in closed.drift if one.drifted)
     if not drifted:
         return None
@@ -168,6 +168,7 @@ def find_drift(closed: WindowClosed, told: EventRef) -> DriftDetected | None:
         columns=tuple(one.column for one in drifted),
         drift=drifted,
         evidence=(told,),
+        passed_over=passed_over,
     )
 
 

@@ -1,6 +1,6 @@
 """What the monitor remembers."""
 
-from monitor.store.queries import Store, parse_cells, parse_ends
+from monitor.store.queries import Store, dump, parse_cells, parse_ends
 from monitor.store.tables import (
     Closed,
     ClosedWindow,

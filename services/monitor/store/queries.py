@@ -1,17 +1,17 @@
 """What is asked of the monitor's tables. Queries never change anything."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, literal, or_, true
+from sqlalchemy import ColumnElement, ScalarSelect, and_, bindparam, func, literal, or_, true, union_all
 from sqlmodel import Session, col, select
 
 from cairn.events import ModelDeclared, ModelRegistered
 from cairn.events.declaration import Declaration
-from cairn.events.values import LogRange
+from cairn.events.values import EventRef, LogRange
 from chassis import Origin
-from monitor.domain import Assembly, Baseline, Cells, Taken, Tally, Watched, add, parse_profile
+from monitor.domain import Advised, Assembly, Baseline, Cells, Taken, Tally, Wanted, Watched, add, parse_profile
 from monitor.store.tables import Closed, ClosedWindow, Counted, Declared, Drifted, Labelled, Reference, Served, Version
 
 _COUNTED_ROWS = (
@@ -88,48 +88,59 @@ class Store:
         first, last = self._session.exec(query).one()
         return datetime.fromisoformat(first), datetime.fromisoformat(last)
 
-    def open_drifts(self) -> Sequence[Drifted]:
-        """The drifts that wait for their dataset."""
+    def pending_assemblies(self) -> list[tuple[Wanted, Origin]]:
+        """The drifts that wait for their dataset and since which enough rows have labels, as they were told."""
         order = (col(Drifted.model), col(Drifted.version), col(Drifted.window))
-        return self._session.exec(select(Drifted).where(Drifted.state == "open").order_by(*order)).all()
+        drifts = self._session.exec(select(Drifted).where(Drifted.state == "open").order_by(*order)).all()
+        found = ((self._wanted(drift), Origin.parse(drift.origin)) for drift in drifts)
+        return [(wanted, origin) for wanted, origin in found if wanted and self._has_enough(wanted)]
 
-    def assembly(self, drift: Drifted) -> Assembly | None:
-        """The rows that become a dataset: the first ones served from the drifted window on that have labels.
-
-        None while there are too few.
-        """
+    def _wanted(self, drift: Drifted) -> Wanted | None:
+        """None while, after a rebuild, what led to the drift has not been heard again."""
         made = self._made(drift.model, drift.version)
         window = self._session.get(ClosedWindow, (drift.model, drift.version, drift.window))
         if made is None or window is None:
             return None
-        registered, declaration = made
-        wanted = declaration.retraining.rows
-        since = _served_since(drift, parse_ends(window.before))
-        labelled = and_(*_labelled_as(declaration.target))
-        enough = select(literal(1)).select_from(Served).join(Labelled, labelled).where(since).limit(wanted).subquery()
-        if self._session.exec(select(func.count()).select_from(enough)).one() < wanted:
-            return None
-        rows = self._session.exec(
-            select(Served, Labelled.value)
-            .join(Labelled, labelled)
-            .where(since)
-            .order_by(col(Served.served_at), col(Served.prediction_id))
-            .limit(wanted)
-        ).all()
-        return Assembly(
-            registered=registered,
-            declaration=declaration,
-            window=drift.window,
-            drift=Origin.parse(drift.origin).ref,
-            rows=tuple(Taken(row.partition, row.offset, row.features, str(label)) for row, label in rows),
-            served=self._count_to(rows[-1][0], since),
-        )
+        return Wanted(*made, drift.window, Origin.parse(drift.origin).ref, parse_ends(window.before))
 
-    def _count_to(self, last: Served, since: ColumnElement[bool]) -> int:
+    def _has_enough(self, wanted: Wanted) -> bool:
+        labelled = select(literal(1)).select_from(Served).where(*_labelled_since(wanted)).limit(wanted.row_count)
+        return self._session.exec(select(func.count()).select_from(labelled.subquery())).one() == wanted.row_count
+
+    def assembly(self, wanted: Wanted) -> Assembly:
+        """The rows that become a dataset: the first ones served from the drifted window on that have labels."""
+        rows = self._session.exec(
+            select(Served, _label(wanted.declaration.target))
+            .where(*_labelled_since(wanted))
+            .order_by(col(Served.served_at), col(Served.prediction_id))
+            .limit(wanted.row_count)
+        ).all()
+        taken = tuple(Taken(row.partition, row.offset, row.features, str(label)) for row, label in rows)
+        return Assembly(wanted, taken, self._count_to(rows[-1][0], wanted))
+
+    def _count_to(self, last: Served, wanted: Wanted) -> int:
         """How many rows were served up to this one."""
         same = and_(col(Served.served_at) == last.served_at, col(Served.prediction_id) <= last.prediction_id)
-        query = select(func.count()).select_from(Served).where(since, or_(col(Served.served_at) < last.served_at, same))
-        return self._session.exec(query).one()
+        until = or_(col(Served.served_at) < last.served_at, same)
+        return self._session.exec(select(func.count()).select_from(Served).where(_served_since(wanted), until)).one()
+
+    def drift(self, event_id: str) -> Drifted | None:
+        """The drift that an event told."""
+        return self._session.exec(select(Drifted).where(Drifted.event_id == event_id)).first()
+
+    def waiting_drift(self, model: str, version: int) -> EventRef | None:
+        """The drift of a version that waits for its dataset."""
+        mine = Drifted.model == model, Drifted.version == version, Drifted.state == "open"
+        row = self._session.exec(select(Drifted).where(*mine).order_by(col(Drifted.window)).limit(1)).first()
+        return Origin.parse(row.origin).ref if row else None
+
+    def last_advised(self, model: str) -> Advised | None:
+        """The advice on a model that holds longest."""
+        advised = select(Drifted).where(Drifted.model == model, Drifted.state == "advised")
+        row = self._session.exec(advised.order_by(col(Drifted.cooldown_until).desc()).limit(1)).first()
+        if row is None or row.ended is None or row.cooldown_until is None:
+            return None
+        return Advised(Origin.parse(row.ended).ref, datetime.fromisoformat(row.cooldown_until))
 
 
 def _together(one: Tally, other: Tally) -> Tally:
@@ -143,20 +154,45 @@ def _together(one: Tally, other: Tally) -> Tally:
     )
 
 
-def _served_since(drift: Drifted, before: Mapping[int, int]) -> ColumnElement[bool]:
+def _served_since(wanted: Wanted) -> ColumnElement[bool]:
     """The drifted version's rows in records that no window before the drifted one had counted."""
-    begun = [and_(col(Served.partition) == partition, col(Served.offset) > end) for partition, end in before.items()]
-    fresh = or_(col(Served.partition).not_in(before), *begun) if begun else true()
-    return and_(col(Served.model) == drift.model, col(Served.version) == drift.version, fresh)
+    model = wanted.registered.model
+    begun = [
+        and_(col(Served.partition) == partition, col(Served.offset) > end) for partition, end in wanted.counted.items()
+    ]
+    fresh = or_(col(Served.partition).not_in(wanted.counted), *begun) if begun else true()
+    return and_(col(Served.model) == model.name, col(Served.version) == model.version, fresh)
 
 
-def _labelled_as(target: str) -> tuple[ColumnElement[bool], ...]:
-    return (
-        col(Labelled.model) == Served.model,
-        col(Labelled.name) == target,
-        col(Labelled.prediction_id) == Served.prediction_id,
-        col(Labelled.value).is_not(None),
+def _labelled_since(wanted: Wanted) -> tuple[ColumnElement[bool], ...]:
+    """Those of them that have labels."""
+    return _served_since(wanted), _label(wanted.declaration.target).is_not(None)
+
+
+def _label(target: str) -> ScalarSelect[str]:
+    """The true answer to a served row: none if nobody knows it.
+
+    Of all that stands of a prediction the highest revision counts; of the same revision what names the prediction
+    itself, then what names the latest and shortest period.
+    """
+    standing = and_(col(Labelled.model) == Served.model, col(Labelled.name) == target, col(Labelled.value).is_not(None))
+    of_one = col(Labelled.prediction_id) == Served.prediction_id
+    of_period = and_(
+        col(Labelled.prediction_id) == "",
+        col(Labelled.entity) == Served.entity,
+        col(Labelled.start_at) <= Served.served_at,
+        col(Labelled.end_at) > Served.served_at,
     )
+    # Two searches, each by its index: SQLite would answer either condition at once by reading every label.
+    either = (select(Labelled).where(standing, name).correlate(Served) for name in (of_one, of_period))
+    said = union_all(*either).subquery().c
+    specific = said.prediction_id.desc(), said.start_at.desc(), said.end_at
+    return select(said.value).order_by(said.revision.desc(), *specific).limit(1).scalar_subquery()
+
+
+def dump(value: object) -> str:
+    """A value as a column keeps it."""
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)
 
 
 def parse_cells(text: str) -> Cells:

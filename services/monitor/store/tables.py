@@ -56,6 +56,7 @@ class Served(MonitorTable, table=True):
     model: str = Field(primary_key=True)
     prediction_id: str = Field(primary_key=True)
     version: int = Field(primary_key=True)
+    entity: str | None
     served_at: str
     partition: int
     offset: int = Field(sa_type=BigInteger)
@@ -83,27 +84,35 @@ class Counted(MonitorTable, table=True):
 
 
 class Observed(MonitorTable):
-    """What the tables of what became of predictions have in common."""
+    """What the tables of what became of predictions have in common.
+
+    What an observation is about is the id of a prediction, or an entity and a period: the other columns are empty.
+    """
 
     model: str = Field(primary_key=True)
     name: str = Field(primary_key=True)
     """The target, or the figure."""
     prediction_id: str = Field(primary_key=True)
+    entity: str = Field(primary_key=True)
+    start_at: str = Field(primary_key=True)
+    end_at: str = Field(primary_key=True)
     revision: int = Field(sa_type=BigInteger)
     partition: int
     observed_at: str
     value: str | None
     """As JSON; none where it was taken back or is not known."""
+    disputed: bool
+    """Whether another value was said in the same revision."""
 
 
 class Labelled(Observed, table=True):
-    """The true answer to each prediction, by its highest revision."""
+    """The true answers, by their highest revision."""
 
     topic: ClassVar[str] = "labels"
 
 
 class Outcome(Observed, table=True):
-    """The business figures that followed from each prediction, by their highest revision."""
+    """The business figures that followed, by their highest revision."""
 
     topic: ClassVar[str] = "labels"
 
@@ -147,6 +156,8 @@ class Drifted(MonitorTable, table=True):
     window: int = Field(primary_key=True)
     event_id: str = Field(index=True)
     state: str = Field(index=True)
-    """open, advised, failed; passed-over where it led to no dataset."""
+    """open, while it waits for its dataset; assembled, advised or failed; passed-over where it leads to none."""
     cooldown_until: str | None
     origin: str
+    ended: str | None
+    """The event by which it ended, once one has."""

@@ -1,19 +1,31 @@
 """A small world around the monitor: a model of two features, and what others tell of it."""
 
+import csv
+import io
 import random
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from cairn.declaration import declaration_digest
-from cairn.events import Declaration, LabelsObserved, ModelDeclared, ModelRegistered, PredictionsServed
+from cairn.events import (
+    DatasetAssembled,
+    Declaration,
+    Event,
+    LabelsObserved,
+    ModelDeclared,
+    ModelRegistered,
+    PredictionsServed,
+)
 from cairn.events.catalogue import topics_owned_by
 from cairn.events.labels import Label
 from cairn.events.predictions import Output, PredictionRow, ServedModel
 from cairn.events.registry import Form
-from cairn.events.values import Column, DatasetRef, DeclarationRef, IoSchema, ModelRef, ObjectRef, RunRef
+from cairn.events.values import Column, DatasetRef, DeclarationRef, IoSchema, ModelRef, ObjectRef, Period, RunRef
 from cairn.objects import ObjectStore
+from chassis import ServiceSettings
 from chassis.digest import combine, digest_tables
 from chassis.kafka import partition_of
 from chassis.ledger import Origin
@@ -21,6 +33,7 @@ from chassis.processor import sequence_of
 from chassis.testing import Actor, World
 from chassis.transaction import Place
 from modelkit.grid import CategoryGrid, NumberGrid, Profile
+from monitor.app import build
 
 MODEL = "demo.toy"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -72,6 +85,11 @@ def registered(profile: ObjectRef, version: int = 1, declaration: ModelDeclared 
     )
 
 
+def at(number: int) -> datetime:
+    """When the row of this number was served."""
+    return START + timedelta(seconds=number)
+
+
 def quiet(number: int) -> tuple[float, str]:
     """Features like those of the reference."""
     return (number % 4) + 0.5, ("blue", "red")[number // 4 % 2]
@@ -82,11 +100,14 @@ def shifted(number: int) -> tuple[float, str]:
     return 40 + number / 7, ("blue", "red")[number // 4 % 2]
 
 
-def row(number: int, features: tuple[Any, ...], version: int = 1, arm: str = "champion") -> PredictionRow:
-    """One answer; numbers are in the order served."""
+def row(
+    number: int, features: tuple[Any, ...], version: int = 1, arm: str = "champion", entity: str | None = None
+) -> PredictionRow:
+    """One answer; numbers are in the order served, a second apart."""
     return PredictionRow(
         prediction_id=f"p{number:05}",
-        served_at=START + timedelta(seconds=number),
+        entity=entity,
+        served_at=at(number),
         arm=arm,
         version=version,
         features=features,
@@ -126,6 +147,12 @@ def label(number: int, value: Any = None, revision: int = 0, **more: Any) -> Lab
     return Label(prediction_id=f"p{number:05}", value=truth, observed_at=START, revision=revision, **more)
 
 
+def entity_label(entity: str, first: int, last: int, value: Any, revision: int = 0, **more: Any) -> Label:
+    """What became of all that was predicted of an entity, from the first row on to just before the last."""
+    period = Period(start_at=at(first), end_at=at(last))
+    return Label(entity=entity, period=period, value=value, observed_at=START, revision=revision, **more)
+
+
 def labels(first: int, last: int, size: int = 10) -> list[LabelsObserved]:
     """Events with the labels of rows in the order served."""
     items = [label(number) for number in range(first, last + 1)]
@@ -143,6 +170,31 @@ def replicas_apart(count: int) -> list[str]:
         name = f"replica-{number}"
         found.setdefault(partition_of("predictions", f"model/{MODEL}/{name}".encode()), name)
     return [found[partition] for partition in sorted(found)][:count]
+
+
+def new_monitor(directory: Path, database_url: str | None = None) -> Actor:
+    """A monitor in a world of its own, on SQLite unless a database is given."""
+    directory.mkdir(exist_ok=True)
+    return World(directory).add(build(ServiceSettings.model_construct()), database_url)
+
+
+def ended(monitor: Actor, *classes: type[Event]) -> list[Any]:
+    """What was told of these types, all work done."""
+    while monitor.work():
+        pass
+    monitor.relay()
+    return monitor.world.told(*classes)
+
+
+def bytes_of(monitor: Actor, assembled: DatasetAssembled) -> bytes:
+    """The file of a dataset."""
+    (file,) = assembled.files
+    return monitor.world.objects.read_bytes(file, file.bytes)
+
+
+def rows_of(monitor: Actor, assembled: DatasetAssembled) -> list[list[str]]:
+    """The data rows."""
+    return list(csv.reader(io.StringIO(bytes_of(monitor, assembled).decode(), newline="")))[1:]
 
 
 def digest_of(actor: Actor) -> str:

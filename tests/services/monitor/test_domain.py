@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import reduce
 from pathlib import Path
@@ -18,12 +19,15 @@ from cairn.events.declaration import Drift
 from cairn.events.identity import dataset_digest
 from cairn.events.values import Column, EventRef, IoSchema, LogRange
 from monitor.domain import (
+    Advised,
     Assembly,
     Baseline,
     Cells,
     OpenWindow,
+    Said,
     Taken,
     Tally,
+    Wanted,
     Watched,
     add,
     advise,
@@ -33,14 +37,15 @@ from monitor.domain import (
     count_rows,
     describe_target,
     find_drift,
+    is_disputed,
     is_full,
     judge_columns,
     open_window,
-    starts_assembly,
+    pass_over,
+    replaces,
     subtract,
     tell_assembled,
     tell_unassembled,
-    wins,
 )
 from monitor.work import write_table
 
@@ -65,7 +70,7 @@ def assembly(*rows: tuple[Any, Any], inputs: Sequence[Column] = (), served: int 
     made = registered(NOWHERE)
     if inputs:
         made = made.model_copy(update={"io_schema": IoSchema(inputs=tuple(inputs), outputs=())})
-    return Assembly(made, declared().declaration, 2, TOLD, taken, served)
+    return Assembly(Wanted(made, declared().declaration, 2, TOLD, {}), taken, served)
 
 
 @given(counts, counts)
@@ -140,38 +145,61 @@ def test_the_significance_is_divided_by_the_number_of_features() -> None:
 
 def test_drift_names_the_columns_and_the_window() -> None:
     window = close_window(WATCHED, OpenWindow(4, 40, counted(shifted, range(40)), ()), START, START)
-    drift = find_drift(window, TOLD)
+    drift = find_drift(window, TOLD, None)
     assert drift
     assert (drift.window, drift.columns, drift.evidence) == (4, ("x",), (TOLD,))
     calm = close_window(WATCHED, OpenWindow(4, 40, counted(quiet, range(40)), ()), START, START)
-    assert find_drift(calm, TOLD) is None
+    assert find_drift(calm, TOLD, None) is None
 
 
-def test_a_drift_starts_an_assembly_unless_one_is_open_or_it_is_too_soon() -> None:
+def test_a_drift_leads_to_a_dataset_unless_an_earlier_one_waits_or_it_is_too_soon() -> None:
     later = START + timedelta(seconds=1)
-    assert starts_assembly(START, one_is_open=False, cooldown_until=None)
-    assert not starts_assembly(START, one_is_open=True, cooldown_until=None)
-    assert not starts_assembly(START, one_is_open=False, cooldown_until=later)
-    assert starts_assembly(later, one_is_open=False, cooldown_until=later)
+    advised = Advised(TOLD, later)
+    assert pass_over(START, waiting=None, advised=None) is None
+    assert pass_over(later, waiting=None, advised=advised) is None
+    for found, code in (
+        (pass_over(START, waiting=TOLD, advised=advised), "dataset-awaited"),
+        (pass_over(START, waiting=None, advised=advised), "cooldown"),
+    ):
+        assert found
+        assert (found.code, found.evidence) == (code, (TOLD,))
 
 
-observations = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=6)
+def test_a_drift_that_is_passed_over_says_until_when() -> None:
+    found = pass_over(START, waiting=None, advised=Advised(TOLD, START + timedelta(seconds=1)))
+    assert found
+    assert "2026-01-01T00:00:01.000000Z" in found.text
+
+
+observations = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.sampled_from("ab")), min_size=1, max_size=7)
 
 
 @given(observations, st.randoms(use_true_random=False))
-def test_what_wins_does_not_depend_on_the_order_between_partitions(said: list[tuple[int, int]], chance: Any) -> None:
-    numbered = [(revision, partition, number) for number, (revision, partition) in enumerate(said)]
-    queues = {one: [item for item in numbered if item[1] == one] for one in range(3)}
-    shuffled = [partition for _, partition in said]
+def test_what_stands_does_not_depend_on_the_order_between_partitions(
+    said: list[tuple[int, int, str]], chance: Any
+) -> None:
+    queues = {place: [Said(*one) for one in said if one[1] == place] for place in range(3)}
+    shuffled = [partition for _, partition, _ in said]
     chance.shuffle(shuffled)
-    assert winner([queues[place].pop(0) for place in shuffled]) == winner(sorted(numbered, key=lambda item: item[1:]))
+    assert standing([queues[place].pop(0) for place in shuffled]) == standing(
+        sorted((Said(*one) for one in said), key=lambda one: one.partition)
+    )
 
 
-def winner(said: Sequence[tuple[int, int, int]]) -> tuple[int, int, int]:
-    best = said[0]
-    for one in said[1:]:
-        best = one if wins(one[0], one[1], best[0], best[1]) else best
-    return best
+@given(observations)
+def test_what_stands_is_disputed_when_its_revision_was_said_with_two_values(said: list[tuple[int, int, str]]) -> None:
+    highest = max(revision for revision, _, _ in said)
+    values = {value for revision, _, value in said if revision == highest}
+    stands = standing([Said(*one) for one in said])
+    assert (stands.revision, stands.disputed) == (highest, len(values) == 2)
+
+
+def standing(said: Sequence[Said]) -> Said:
+    known = said[0]
+    for heard in said[1:]:
+        winner = heard if replaces(heard, known) else known
+        known = replace(winner, disputed=is_disputed(heard, known))
+    return known
 
 
 def test_numbers_are_written_so_that_they_read_back_the_same() -> None:
@@ -226,13 +254,13 @@ def test_a_dataset_names_where_its_rows_lay_and_how_many_had_labels() -> None:
 
 def test_advice_holds_for_the_declared_time() -> None:
     patient = declared(retraining={"cooldown_seconds": 60}).declaration
-    one = assembly((1.0, 1))
-    rested = Assembly(one.registered, patient, one.window, one.drift, one.rows, one.served)
-    advice = advise(rested, tell_assembled(rested, NOWHERE), TOLD, START)
+    wanted = Wanted(registered(NOWHERE), patient, 2, TOLD, {})
+    advice = advise(wanted, tell_assembled(assembly((1.0, 1)), NOWHERE), TOLD, START)
     assert advice.cooldown_until_at == START + timedelta(seconds=60)
 
 
 def test_what_could_not_be_assembled_names_the_drift_and_why() -> None:
-    told = tell_unassembled(assembly((1.0, 1)), "error", "x" * 5000)
-    assert told.evidence == (TOLD,)
-    assert told.checks[0].measured.startswith("error: xxx")
+    told = tell_unassembled(assembly((1.0, 1)).wanted, "error", "x" * 5000)
+    assert told.trigger == TOLD
+    assert told.reason
+    assert (told.reason.code, told.reason.text[:3], told.reason.evidence) == ("error", "xxx", (TOLD,))

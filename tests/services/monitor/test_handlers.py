@@ -1,7 +1,5 @@
 """What the monitor tells in answer to what it hears."""
 
-import csv
-import io
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,23 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlmodel import select
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from tests.services.monitor.samples import (
     MODEL,
     START,
+    bytes_of,
     declared,
     digest_of,
     digest_replayed,
+    ended,
     keep_profile,
     label,
     labelled,
     labels,
+    new_monitor,
     project,
     quiet,
     registered,
     replicas_apart,
     row,
+    rows_of,
     served,
     shifted,
     successor,
@@ -35,10 +38,10 @@ from tests.services.monitor.samples import (
 )
 
 from cairn.events import (
+    AnomalyDetected,
     DatasetAssembled,
     DriftDetected,
     Event,
-    LabelsObserved,
     OutcomesObserved,
     RecordParked,
     RecordRedriven,
@@ -48,22 +51,16 @@ from cairn.events import (
 )
 from cairn.events.codec import Outgoing, Record
 from cairn.events.labels import Outcome
-from cairn.events.values import ObjectRef
-from chassis import ServiceSettings
-from chassis.testing import Actor, World
+from cairn.events.values import Column, IoSchema, ObjectRef
+from cairn.objects import ObjectRefused
+from chassis.testing import Actor
 from monitor.api import make_routes
-from monitor.app import build
-from monitor.store import Served
+from monitor.store import Drifted, Served
 
 IMPORTS = """
 import sys, monitor.app
 print([name for name in ("numpy", "pandas", "pyarrow", "scipy", "sklearn", "skops") if name in sys.modules])
 """
-
-
-def new_monitor(directory: Path) -> Actor:
-    directory.mkdir(exist_ok=True)
-    return World(directory).add(build(ServiceSettings.model_construct()))
 
 
 @pytest.fixture
@@ -82,14 +79,6 @@ def watching(monitor: Actor, profile: ObjectRef) -> Actor:
     return monitor
 
 
-def ended(monitor: Actor, *classes: type[Event]) -> list[Any]:
-    """What was told of these types, all work done."""
-    while monitor.work():
-        pass
-    monitor.relay()
-    return monitor.world.told(*classes)
-
-
 def windows(monitor: Actor) -> list[WindowClosed]:
     return ended(monitor, WindowClosed)
 
@@ -97,16 +86,6 @@ def windows(monitor: Actor) -> list[WindowClosed]:
 def same_bytes(monitor: Actor, record: Record) -> Outgoing:
     headers = tuple((name, value or b"") for name, value in record.headers)
     return Outgoing(monitor.world.installation.topic(record.topic), record.key or b"", headers, record.value or b"")
-
-
-def bytes_of(monitor: Actor, assembled: DatasetAssembled) -> bytes:
-    (file,) = assembled.files
-    return monitor.world.objects.read_bytes(file, file.bytes)
-
-
-def rows_of(monitor: Actor, assembled: DatasetAssembled) -> list[list[str]]:
-    """The data rows."""
-    return list(csv.reader(io.StringIO(bytes_of(monitor, assembled).decode(), newline="")))[1:]
 
 
 def drifting(monitor: Actor, profile: ObjectRef, last: int = 60) -> None:
@@ -335,12 +314,6 @@ def test_labels_of_another_column_do_not_count(watching: Actor, profile: ObjectR
     assert ended(watching, DatasetAssembled) == []
 
 
-def test_labels_by_entity_do_not_count_yet(watching: Actor, profile: ObjectRef) -> None:
-    item = {"entity": "e", "period": {"start_at": START, "end_at": START}, "value": 1, "observed_at": START}
-    told = LabelsObserved.model_validate({"model": MODEL, "target": "y", "items": [item]})
-    assert watching.hear(told) == []
-
-
 def test_rows_of_another_version_are_not_taken(watching: Actor, profile: ObjectRef) -> None:
     watching.hear(registered(profile, version=2), *traffic(profile, 1, 20, shifted))
     watching.hear(*traffic(profile, 21, 30, shifted, version=2), *traffic(profile, 31, 45, shifted))
@@ -356,11 +329,16 @@ def test_rows_count_for_an_open_assembly_after_the_version_was_replaced(watching
     assert len(ended(watching, DatasetAssembled)) == 1
 
 
-def test_later_drift_starts_nothing_while_one_waits(watching: Actor, profile: ObjectRef) -> None:
+def test_later_drift_starts_nothing_while_one_waits_and_says_so(watching: Actor, profile: ObjectRef) -> None:
     drifting(watching, profile, 80)
-    assert len(ended(watching, DriftDetected)) == 3
+    first, second, third = ended(watching, DriftDetected)
+    assert first.passed_over is None
+    for later in (second, third):
+        assert later.passed_over.code == "dataset-awaited"
+        assert [ref.type for ref in later.passed_over.evidence] == ["cairn.drift.detected.v1"]
     watching.hear(*labels(1, 80))
     (assembled,) = ended(watching, DatasetAssembled)
+    assert (assembled.trigger,) == second.passed_over.evidence == third.passed_over.evidence
     assert rows_of(watching, assembled) == as_text(range(21, 51))
 
 
@@ -374,33 +352,116 @@ def test_drift_after_the_advice_starts_the_next(watching: Actor, profile: Object
     assert len({advice.trigger.id for advice in ended(watching, RetrainingAdvised)}) == 2
 
 
-def test_drift_within_the_cooldown_starts_nothing(monitor: Actor, profile: ObjectRef) -> None:
+def impatient(monitor: Actor, profile: ObjectRef, *versions: int) -> None:
+    """Versions of a model that may be retrained once an hour."""
     patient = declared(retraining={"rows": 30, "cooldown_seconds": 3600})
-    monitor.hear(patient, registered(profile, declaration=patient))
+    monitor.hear(patient, *(registered(profile, version, patient) for version in versions))
+
+
+def test_drift_within_the_cooldown_starts_nothing_and_says_so(monitor: Actor, profile: ObjectRef) -> None:
+    impatient(monitor, profile, 1)
     drifting(monitor, profile)
     monitor.hear(*labels(1, 60))
     (advice,) = ended(monitor, RetrainingAdvised)
     monitor.hear(*traffic(profile, 61, 100, shifted), *labels(61, 100))
     assert len(ended(monitor, RetrainingAdvised)) == 1
+    passed_over = ended(monitor, DriftDetected)[-1].passed_over
+    assert passed_over.code == "cooldown"
+    assert [ref.type for ref in passed_over.evidence] == ["cairn.retraining.advised.v1"]
     monitor.world.now = advice.cooldown_until_at
     monitor.hear(*traffic(profile, 101, 140, shifted), *labels(101, 140))
     assert len(ended(monitor, RetrainingAdvised)) == 2
 
 
-def test_a_dataset_that_cannot_be_made_ends_with_an_event(
-    watching: Actor, profile: ObjectRef, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_arguments: object) -> None:
-        raise RuntimeError("broken")
+def test_the_cooldown_is_the_models_whichever_version_drifts(monitor: Actor, profile: ObjectRef) -> None:
+    impatient(monitor, profile, 1, 2)
+    drifting(monitor, profile)
+    monitor.hear(*labels(1, 60))
+    assert len(ended(monitor, RetrainingAdvised)) == 1
+    monitor.hear(*traffic(profile, 61, 100, shifted, version=2), *labels(61, 100))
+    assert len(ended(monitor, DatasetAssembled)) == 1
+    assert ended(monitor, DriftDetected)[-1].passed_over.code == "cooldown"
 
-    for method in ("put_file", "put_bytes"):
-        monkeypatch.setattr(type(watching.world.objects), method, broken)
-    drifting(watching, profile)
-    watching.hear(*labels(1, 60))
-    before = len(watching._rows())
-    watching.work()
-    assert len(watching._rows()) == before + 1
+
+def test_a_dataset_made_within_anothers_cooldown_is_told_without_advice(monitor: Actor, profile: ObjectRef) -> None:
+    impatient(monitor, profile, 1, 2)
+    drifting(monitor, profile)
+    monitor.hear(*traffic(profile, 61, 100, shifted, version=2), *labels(1, 100))
+    first, second = ended(monitor, DatasetAssembled)
+    (advice,) = ended(monitor, RetrainingAdvised)
+    assert (first.not_advised, advice.dataset) == (None, first.dataset)
+    assert second.not_advised.code == "cooldown"
+    assert monitor.work() == 0
+
+
+def test_a_drift_of_one_version_does_not_wait_for_labels_of_another(watching: Actor, profile: ObjectRef) -> None:
+    watching.hear(registered(profile, version=2), *traffic(profile, 1, 20, shifted))
+    watching.hear(*traffic(profile, 21, 50, shifted, version=2), *labels(21, 50))
+    (assembled,) = ended(watching, DatasetAssembled)
+    assert assembled.dataset.version == "2-w1"
+
+
+def test_what_was_told_of_a_drift_is_remembered_as_it_was_told(watching: Actor, profile: ObjectRef) -> None:
+    """Even by a store that knows nothing of what led to it."""
+    drifting(watching, profile, 80)
+    told = ended(watching, DriftDetected)
+    fresh = successor(watching)
+    records = [record for records in watching.world.log.values() for record in records if is_drift(record)]
+    with fresh.database.begin() as session:
+        for record in reversed(records):
+            project(fresh, session, record, {"monitoring"})
+    with fresh.session() as session:
+        kept = {row.window: row.state for row in session.exec(select(Drifted))}
+    assert kept == {one.window: "passed-over" if one.passed_over else "open" for one in told}
+
+
+def is_drift(record: Record) -> bool:
+    return dict(record.headers)["ce_type"] == b"cairn.drift.detected.v1"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"),
+    [
+        (RuntimeError("broken"), "error"),
+        (ObjectRefused("too large"), "error"),
+        (OSError(28, "No space left on device"), "no-resources"),
+    ],
+)
+def test_a_dataset_that_cannot_be_made_ends_its_drift_and_only_the_next_one_is_new_ground(
+    watching: Actor, profile: ObjectRef, monkeypatch: pytest.MonkeyPatch, trouble: Exception, code: str
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise trouble
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(watching.world.objects), "put_file", fail)
+        drifting(watching, profile, 40)
+        watching.hear(*labels(1, 100), *traffic(profile, 41, 50, shifted))
+        (told,) = ended(watching, AnomalyDetected)
+    (drift,) = ended(watching, DriftDetected)
+    assert (told.reason.code, told.trigger.type, told.window) == (code, "cairn.drift.detected.v1", drift.window)
+    assert str(trouble) in told.reason.text
+    assert told.evidence == told.reason.evidence == (told.trigger,)
     assert watching.work() == 0
+    watching.hear(*traffic(profile, 51, 100, shifted))
+    (assembled,) = ended(watching, DatasetAssembled)
+    assert rows_of(watching, assembled) == as_text(range(41, 71))
+
+
+def test_a_dataset_that_cannot_be_told_ends_its_drift_too(monitor: Actor, profile: ObjectRef) -> None:
+    """Five hundred features and the target are more columns than an event names."""
+    wide = registered(profile).model_copy(
+        update={
+            "io_schema": IoSchema(inputs=tuple(Column(name=f"x{n}", type="number") for n in range(500)), outputs=())
+        }
+    )
+    monitor.hear(declared(), wide)
+    drifting(monitor, profile)
+    monitor.hear(*labels(1, 60))
+    (told,) = ended(monitor, AnomalyDetected)
+    assert told.reason.code == "error"
+    assert "columns" in told.reason.text
+    assert monitor.work() == 0
 
 
 def test_one_id_in_two_partitions_gives_one_row_whatever_came_first(tmp_path: Path) -> None:
