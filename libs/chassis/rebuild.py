@@ -2,35 +2,41 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlmodel import Session
 
 from cairn.events.catalogue import topics_owned_by
-from cairn.events.codec import Heard, Malformed, Record, check, read
+from cairn.events.codec import Heard, Malformed, Record
 from cairn.events.operations import RecordDiscarded, RecordParked, RecordRedriven
 from chassis import ledger
-from chassis.appending import appending
+from chassis.appending import take_raw
 from chassis.database import Database, StoreError
-from chassis.definition import Definition
+from chassis.definition import Appender, Definition
 from chassis.kafka import Log, Partition, partitions_of
 from chassis.ledger import Origin
 from chassis.outbox import add_told, position_of, save_sequences
 from chassis.parking import parked_row
 from chassis.positions import DECIDER, save_positions
-from chassis.processor import (
-    Processor,
-    sequence_of,
-)
+from chassis.processor import Processor, StoreBehind, sequence_of
+from chassis.standing import own_event
 from chassis.transaction import Place
 from chassis.upsert import insert_or_ignore
 
 _BATCH = 500
-Verdicts = dict[tuple[str, int, int], tuple[str, str, str]]
 
 
 class RebuildError(StoreError):
     """The log does not suffice to rebuild the store; the message says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was told of a record that could not be handled."""
+
+    state: str
+    """As a parked row has it: parked, redriven or discarded."""
+    reason: Malformed
 
 
 @dataclass(slots=True)
@@ -63,7 +69,8 @@ class Rebuild:
     log: Log
     progress: Callable[[str, int, int], None]
     """Told what is read, how far, and how much there is."""
-    verdicts: Verdicts = field(default_factory=dict)
+    verdicts: dict[tuple[str, int, int], Verdict] = field(default_factory=dict)
+    """By topic, partition and offset of the record."""
     driven: Driven = field(default_factory=Driven)
 
     async def run(self) -> None:
@@ -82,7 +89,7 @@ class Rebuild:
         await self._read_own()
         await self._read_heard(offsets)
         for appender in self.definition.appenders:
-            await self._append(appender.name, appender.topics, appender.append)
+            await self._append(appender)
         self.database.finish()
 
     async def _refuse_torn_log(self, offsets: dict[Partition, int]) -> None:
@@ -121,30 +128,27 @@ class Rebuild:
                     self._apply(session, record)
             save_positions(session.connection(), DECIDER, committed)
 
-    async def _append(
-        self, name: str, topics: tuple[str, ...], append: Callable[[Session, list[Record]], None]
-    ) -> None:
-        partitions = partitions_of(topics)
+    async def _append(self, appender: Appender) -> None:
+        partitions = partitions_of(appender.topics)
         ends = await self.log.ends(partitions)
         batches: dict[Partition, list[Record]] = {}
-        read_so_far, total = 0, sum(ends.values())
-
-        def store(partition: Partition) -> None:
-            records = batches.pop(partition, [])
-            if records:
-                with appending(self.database, name) as (session, _positions):
-                    append(session, records)
-                    save_positions(session.connection(), name, {partition: records[-1].offset + 1})
-
+        taken, total = 0, sum(ends.values())
         async for record in self.log.read(dict.fromkeys(partitions, 0), ends):
-            partition = (record.topic, record.partition)
-            batches.setdefault(partition, []).append(record)
-            read_so_far += 1
-            if len(batches[partition]) >= _BATCH:
-                store(partition)
-                self.progress(name, read_so_far, total)
-        for partition in list(batches):
-            store(partition)
+            batch = batches.setdefault((record.topic, record.partition), [])
+            batch.append(record)
+            if len(batch) >= _BATCH:
+                taken += self._take_raw(appender, batch)
+                batch.clear()
+                self.progress(appender.name, taken, total)
+        for batch in batches.values():
+            taken += self._take_raw(appender, batch)
+        self.progress(appender.name, taken, total)
+
+    def _take_raw(self, appender: Appender, batch: list[Record]) -> int:
+        try:
+            return take_raw(self.database, appender, batch)
+        except StoreBehind as error:
+            raise RebuildError(f"the log has lost records: {error}. Restore them from an archive first") from error
 
     async def _each_batch(
         self,
@@ -170,13 +174,8 @@ class Rebuild:
                 take(session, record)
 
     def _take_own(self, session: Session, record: Record) -> None:
-        message = read(record)
-        heard = (
-            message
-            if isinstance(message, Malformed)
-            else check(message, self.processor.voice.installation, self.processor.trust)
-        )
-        if not isinstance(heard, Heard) or not self._store_told(session, heard):
+        heard = own_event(self.processor, record)
+        if heard is None or not self._store_told(session, heard):
             return
         self._note_verdict(heard)
         origin = Origin.of(heard.message)
@@ -212,10 +211,10 @@ class Rebuild:
         if isinstance(facts, (RecordParked, RecordRedriven, RecordDiscarded)):
             where = (facts.topic, facts.partition, facts.offset)
             if isinstance(facts, RecordParked):
-                self.verdicts[where] = ("parked", facts.reason.code, facts.reason.text)
+                self.verdicts[where] = Verdict("parked", Malformed(facts.reason.code, facts.reason.text))
             elif where in self.verdicts:
                 state = "redriven" if isinstance(facts, RecordRedriven) else "discarded"
-                self.verdicts[where] = (state, *self.verdicts[where][1:])
+                self.verdicts[where] = replace(self.verdicts[where], state=state)
             if isinstance(facts, RecordRedriven):
                 self.driven.at[where] = heard_positions(heard.message.envelope.basis).get(where[:2], 0)
 
@@ -227,11 +226,10 @@ class Rebuild:
         if verdict is None:
             self._apply(session, record)
             return
-        state, code, text = verdict
         connection = session.connection()
-        row = parked_row(record, Malformed(code, text), state)
+        row = parked_row(record, verdict.reason, verdict.state)
         connection.execute(insert_or_ignore(connection, ledger.PARKED), row)
-        if state == "redriven":
+        if verdict.state == "redriven":
             self.driven.hold(record)
 
     def _apply(self, session: Session, record: Record) -> None:

@@ -1,7 +1,6 @@
 """A service as it runs: its parts, made in one place, started in order and stopped in reverse."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from cairn.broker import BrokerUnreachable, TopicRefused, reached
 from cairn.children import Children
 from cairn.events.identity import Installation
 from cairn.events.signing import Signer, Trust
-from cairn.objects import ObjectStore, open_store, read_s3_settings
+from cairn.objects import ObjectStore
 from chassis.consumer import Consumer
 from chassis.database import Database, describe, is_infrastructure
 from chassis.definition import Definition
@@ -30,11 +29,11 @@ from chassis.outbox import count_waiting
 from chassis.positions import DECIDER
 from chassis.processor import Outcome, Processor
 from chassis.relay import Relay
-from chassis.settings import ServiceSettings, SettingsError
+from chassis.settings import ServiceSettings
 from chassis.standing import begin_group, check_standing, refuse_unfinished
 from chassis.transaction import Voice
 from chassis.waiting import Clerk
-from chassis.wiring import Parts, make_server, open_port
+from chassis.wiring import Parts, make_server, open_objects, open_port
 from chassis.work import Worker
 
 _CONNECT_SECONDS = 60.0
@@ -61,6 +60,7 @@ class Service:
     failpoints: Failpoints
     metrics: Metrics
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "store"))
+    _port: int = 0
     _starting: bool = True
     _store_trouble: str = ""
     _consumers: list[Consumer] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Service:
         installation = Installation(settings.installation)
         voice = Voice(definition.name, installation, Signer.load(settings.key_file), settings.commit_code)
         database = Database(settings.database_url.get_secret_value(), definition.tables)
-        objects = _open_objects(settings.objects)
+        objects = open_objects(settings)
         trust = Trust.load(settings.trust_file)
         processor = Processor(definition, database, voice, trust, objects, clock)
         failpoints = Failpoints.parse(settings.failpoints, settings.failpoints_spent)
@@ -116,6 +116,7 @@ class Service:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         self.database.take_ownership(exclusive=False)
         port = open_port(self.settings)
+        self._port = port.getsockname()[1]
         routes = self.definition.routes(self.database) if self.definition.routes else ()
         app = make_app(self.database, self.metrics, self._unready, self._measure, routes)
         server = make_server(app)
@@ -141,20 +142,27 @@ class Service:
     async def _start_and_wait(self, stop: asyncio.Event) -> None:
         await self.blocking(self.database.create_tables)
         await self.blocking(refuse_unfinished, self.database, self.definition.name)
-        self._spawn("store", self._keep_store())
         await self._check_standing()
+        if self.database.is_sqlite:
+            await self.blocking(self._void_leases)
+        relay, broker = await self._start_parts()
+        self._starting = False
+        log.info("service.ready", port=self._port)
+        await self._wait_for_end(stop)
+        await self._drain(broker, relay)
+
+    async def _start_parts(self) -> tuple[Relay, KafkaBroker]:
+        """Start all that must run; gives those two that are stopped by hand."""
         children = Children(self.definition.preload)
         if self.definition.works and self.definition.preload:
             children.start()
-        if self.database.is_sqlite:
-            await self.blocking(self._void_leases)
         parts = self._parts
         relay, broker = parts.make_relay(), parts.make_broker()
         self._consumers = parts.make_consumers(broker, self._observe)
         working: list[Worker | Clerk] = [*parts.make_workers(children), *parts.make_clerks()]
         self._wake = [relay.woken.set, *(one.woken.set for one in working)]
-        loop = asyncio.get_running_loop()
-        self.processor.committed = partial(_call_soon, loop, self._committed)
+        self.processor.committed = partial(_call_soon, asyncio.get_running_loop(), self._committed)
+        self._spawn("store", self._keep_store())
         self._spawn("relay", relay.run())
         await self._start_broker(broker)
         for consumer in self._consumers:
@@ -162,10 +170,7 @@ class Service:
             consumer.healthy = True
         for part in working:
             self._spawn(type(part).__name__, part.run())
-        self._starting = False
-        log.info("service.ready", port=self.settings.port)
-        await self._wait_for_end(stop)
-        await self._drain(broker, relay)
+        return relay, broker
 
     async def _wait_for_end(self, stop: asyncio.Event) -> None:
         stopping, failing = asyncio.create_task(stop.wait()), asyncio.create_task(self._failed.wait())
@@ -282,13 +287,6 @@ class Service:
 
     def _measure(self) -> None:
         self.metrics.waiting.set(count_waiting(self.database))
-
-
-def _open_objects(place: str) -> ObjectStore:
-    try:
-        return open_store(place, s3=read_s3_settings(os.environ) if place.startswith("s3:") else None)
-    except ValueError as error:
-        raise SettingsError(f"CAIRN_OBJECTS: {error}") from None
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:

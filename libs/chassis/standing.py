@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from cairn.events.catalogue import topics_owned_by
-from cairn.events.codec import Heard, Malformed, check, read
+from cairn.events.codec import Heard, Malformed, Record, check, read
 from chassis.database import Database, StoreError
 from chassis.kafka import GroupInUse, Log, Partition, partitions_of
 from chassis.outbox import confirm, confirmed_ends, position_of
@@ -78,12 +78,9 @@ async def _check_own_topics(database: Database, processor: Processor, log: Log, 
     start = {one: max(known.get(one, 0), beginnings[one]) for one in partitions}
     found: list[tuple[int, int, int]] = []
     async for record in log.read(start, ends):
-        message = read(record)
-        heard = (
-            message if isinstance(message, Malformed) else check(message, processor.voice.installation, processor.trust)
-        )
-        if not isinstance(heard, Heard):
-            continue  # what a stranger wrote there is the auditor's business
+        heard = own_event(processor, record)
+        if heard is None:
+            continue
         with database.read() as session:
             position = position_of(session.connection(), heard.message.envelope.id)
         if position is None:
@@ -118,6 +115,15 @@ async def _check_heard_topics(
             )
         if ends[one] < position:
             raise _lost(one, ends[one], f"{service} took it to {position}")
+
+
+def own_event(processor: Processor, record: Record) -> Heard | None:
+    """The checked event in a record of one's own topic; None for what a stranger wrote: the auditor's business."""
+    message = read(record)
+    if isinstance(message, Malformed):
+        return None
+    heard = check(message, processor.voice.installation, processor.trust)
+    return heard if isinstance(heard, Heard) else None
 
 
 def _lost(partition: Partition, end: int, known: str) -> StoreError:

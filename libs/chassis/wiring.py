@@ -1,6 +1,7 @@
 """Makes the parts of a running service and joins them: consumers, relay, workers, waits, the HTTP server."""
 
 import contextlib
+import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from faststream.kafka import KafkaBroker
 
 from cairn.children import Children
 from cairn.events.codec import Record
-from cairn.objects import ObjectStore, StoreUnreachable
+from cairn.objects import ObjectStore, StoreUnreachable, open_store, read_s3_settings
 from chassis.appending import take_raw
 from chassis.consumer import Consumer, RecordBroker
 from chassis.database import Database, is_infrastructure
@@ -124,6 +125,15 @@ class Parts:
             Clerk(wait, self.processor, self.database, self.blocking, self.processor.clock)
             for wait in self.definition.waits
         ]
+
+
+def open_objects(settings: ServiceSettings) -> ObjectStore:
+    """The object store that all services share. Raises SettingsError, and StoreUnreachable where no folder can be."""
+    place = settings.objects
+    try:
+        return open_store(place, s3=read_s3_settings(os.environ) if place.startswith("s3:") else None)
+    except ValueError as error:
+        raise SettingsError(f"CAIRN_OBJECTS: {error}") from None
 
 
 def open_port(settings: ServiceSettings) -> socket.socket:
