@@ -68,6 +68,16 @@ def test_kill_9_of_up_leaves_no_process_behind(home: Path):
     up.until(lambda: not up.alive(), 15)
 
 
+def test_a_second_ctrl_c_does_not_wait_and_leaves_no_process_behind(home: Path):
+    up = Marked(*CAIRN, "--home", str(home), "up", "--quiet")
+    up.until((home / "up.json").exists, 90)
+    up.process.send_signal(signal.SIGINT)
+    up.until(lambda: not (home / "up.json").exists(), 60)  # so the first was heard
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(60) == 0
+    up.until(lambda: not up.alive(), 15)
+
+
 @pytest.mark.parametrize("seconds", [1.0, 6.0, 14.0])
 def test_ctrl_c_at_any_moment_of_the_demo_leaves_no_process_behind(home: Path, seconds: float):
     demo = Marked(*CAIRN, "--home", str(home), "demo")

@@ -26,7 +26,7 @@ def up(
     person: Annotated[str, typer.Option(help="Your handle: who you are in events.")] = "user",
     quiet: Annotated[bool, typer.Option("--quiet", help="Show only what is about the processes themselves.")] = False,
 ) -> None:
-    """Start Kafka, the services and a serving process, and keep them running until Ctrl-C.
+    """Start Kafka, the services and a serving process, and keep them running until Ctrl-C; a second one hurries.
 
     With KAFKA_BOOTSTRAP_SERVERS set, that Kafka is used instead of one of its own.
 
@@ -59,11 +59,18 @@ async def _keep_up(options: "Options", *, quiet: bool) -> None:
     def show(name: str, line: str) -> None:
         say(f"{name:<18} | {line}")
 
+    stack = Stack(options, show, (lambda _name, _line: None) if quiet else show)
     task = asyncio.current_task()
     assert task
+
+    def interrupt() -> None:
+        if task.cancelling():  # who asks a second time does not want to wait
+            stack.kill_now()
+        else:
+            task.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    stack = Stack(options, show, (lambda _name, _line: None) if quiet else show)
+        asyncio.get_running_loop().add_signal_handler(number, interrupt)
     is_up = False
     try:
         async with stack:

@@ -85,6 +85,11 @@ class JavaServer(ABC):
         if self._child is not None:
             await self._child.kill()
 
+    def kill_now(self) -> None:
+        """Kill it in the middle of whatever it does, for who cannot wait. Does nothing when it does not run."""
+        if self._child is not None:
+            self._child.kill_now()
+
     async def __aenter__(self) -> Self:
         await self.start()
         return self

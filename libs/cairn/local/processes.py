@@ -47,9 +47,13 @@ class Child:
 
     async def kill(self) -> int:
         """Kill it with all that it started (SIGKILL), and wait for its end. Gives its exit code."""
+        self.kill_now()
+        return await self.wait()
+
+    def kill_now(self) -> None:
+        """Kill it with all that it started (SIGKILL); whoever waits for its end need not wait any more."""
         if self.exit_code is None:
             self._kill_group()
-        return await self.wait()
 
     async def lines(self) -> AsyncIterator[str]:
         """The lines of its output and errors as they come, without their ends. Only for a child without a log file."""

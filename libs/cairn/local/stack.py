@@ -85,7 +85,7 @@ class Stack:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._say("cairn", "stopping; what is under way is ended first")
+        self._say("cairn", "stopping in order")
         await self._exits.aclose()
 
     async def kill(self, name: str) -> None:
@@ -95,6 +95,14 @@ class Stack:
             await self._kafka.kill()
         else:
             await self.processes[name].kill()
+
+    def kill_now(self) -> None:
+        """Kill everything, for who does not want to wait for an orderly stop that is under way. Nothing is lost."""
+        for process in self.processes.values():
+            if process.child:
+                process.child.kill_now()
+        if self._kafka:
+            self._kafka.kill_now()
 
     async def run(self) -> None:
         """Run until cancelled. Raises StartFailed when Kafka cannot be kept running: without it nothing goes on."""
@@ -135,9 +143,8 @@ class Stack:
         if self._servers:
             return
         self._say("kafka", "starting")
-        self._kafka = await self._exits.enter_async_context(
-            LocalKafka(self._home / "kafka", fast_start=self.options.fast_start)
-        )
+        self._kafka = LocalKafka(self._home / "kafka", fast_start=self.options.fast_start)
+        await self._exits.enter_async_context(self._kafka)
         self._servers = self._kafka.bootstrap_servers
         self._say("kafka", f"ready at {self._servers}")
         self._kafka_keeper = asyncio.create_task(self._keep_kafka(self._kafka))
