@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from sqlmodel import Session
 
 from cairn.children import ChildDied, ChildFailed, Children
 from cairn.events.event import Event
@@ -49,6 +50,8 @@ class Job:
     """Says that the work is under way."""
     attempt: int
     """Which attempt at its task this is, from 1."""
+    read: Callable[[Callable[[Session], Any]], Awaitable[Any]]
+    """Asks the store something, in a transaction that only reads and ends with the answer."""
 
 
 @dataclass(slots=True)
@@ -180,6 +183,9 @@ class Worker:
             told += 1
             await self.run_blocking(self._tell, task, lease, facts, told)
 
+        async def read(ask: Callable[[Session], Any]) -> Any:
+            return await self.run_blocking(self._read, ask)
+
         return Job(
             self.objects,
             self.children,
@@ -188,7 +194,12 @@ class Worker:
             tell,
             lambda: self.failpoints.reach("during-work"),
             lease.attempt,
+            read,
         )
+
+    def _read(self, ask: Callable[[Session], Any]) -> Any:
+        with self.database.read() as session:
+            return ask(session)
 
     def _tell(self, task: Task, lease: Lease, facts: Event, n: int) -> None:
         with self.database.begin() as session:

@@ -1,12 +1,8 @@
 """What the monitor does when something happens: gather, decide, tell."""
 
-from collections.abc import Sequence
-
-from cairn.events import LabelsObserved, ModelDeclared, ModelRegistered, OutcomesObserved, PredictionsServed
-from cairn.events.labels import Label, Outcome
+from cairn.events import ModelDeclared, ModelRegistered, PredictionsServed
 from chassis import Handlers, Transaction
-from chassis.parking import Unfit, legible
-from monitor.domain import close_window, find_drift, find_empty_period, is_full, open_window, pass_over
+from monitor.domain import close_window, find_drift, is_full, open_window, pass_over
 from monitor.store import Store
 
 handlers = Handlers()
@@ -28,24 +24,6 @@ def close_after_registration(event: ModelRegistered, tx: Transaction) -> None:
 def close_after_declaration(event: ModelDeclared, tx: Transaction) -> None:
     """The declaration came last."""
     _close_full_windows(event.model, tx)
-
-
-@handlers.on(LabelsObserved)
-def judge_labels(event: LabelsObserved, _tx: Transaction) -> None:
-    """Labels that could never be joined are not taken."""
-    _refuse_empty_periods(event.items)
-
-
-@handlers.on(OutcomesObserved)
-def judge_outcomes(event: OutcomesObserved, _tx: Transaction) -> None:
-    """Nor are such figures."""
-    _refuse_empty_periods(event.items)
-
-
-def _refuse_empty_periods(items: Sequence[Label | Outcome]) -> None:
-    fault = find_empty_period(items)
-    if fault:
-        raise Unfit(legible("empty-period", fault))
 
 
 def _close_full_windows(model: str, tx: Transaction) -> None:

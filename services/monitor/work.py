@@ -8,21 +8,23 @@ from sqlmodel import Session
 
 from cairn.events import DatasetAssembled
 from chassis import Task, Transaction, Work
-from chassis.work import Job
-from monitor.domain import Assembly, advise, as_table, find_rest, tell_assembled, tell_unassembled
+from chassis.work import Job, WorkFailed
+from monitor.domain import Assembly, Wanted, advise, as_table, find_rest, tell_assembled, tell_unassembled
 from monitor.store import Store
 
 
 def pending_assemblies(session: Session) -> list[Task]:
     """Drifts that wait for their dataset, and since which enough rows have labels."""
-    store = Store(session)
-    return [Task(wanted.drift.id, origin, store.assembly(wanted)) for wanted, origin in store.pending_assemblies()]
+    return [Task(wanted.drift.id, origin, wanted) for wanted, origin in Store(session).pending_assemblies()]
 
 
 async def assemble(task: Task, job: Job) -> DatasetAssembled:
-    """Write the rows, and keep the file."""
-    assembly: Assembly = task.detail
+    """Read the rows, write them, and keep the file."""
+    wanted: Wanted = task.detail
     path = job.directory / "served.csv"
+    assembly: Assembly | None = await job.read(lambda session: Store(session).assembly(wanted))
+    if assembly is None:
+        raise WorkFailed("labels-taken-back", f"fewer than {wanted.row_count} rows have labels by now")
     await asyncio.to_thread(write_table, assembly, path)
     job.progress()
     return tell_assembled(assembly, await asyncio.to_thread(job.objects.put_file, path, "text/csv"))
@@ -41,12 +43,12 @@ def finish(task: Task, assembled: DatasetAssembled, tx: Transaction) -> None:
     told = tx.tell(assembled.model_copy(update={"not_advised": resting}))
 
     if not resting:
-        tx.tell(advise(task.detail.wanted, assembled, told, tx.now))
+        tx.tell(advise(task.detail, assembled, told, tx.now))
 
 
 def fail(task: Task, code: str, text: str, tx: Transaction) -> None:
     """There is none, and for this drift there will be none."""
-    tx.tell(tell_unassembled(task.detail.wanted, code, text))
+    tx.tell(tell_unassembled(task.detail, code, text))
 
 
 ASSEMBLE = Work("assemble", pending_assemblies, assemble, finish, fail)

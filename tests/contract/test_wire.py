@@ -269,3 +269,13 @@ def test_a_service_tells_only_of_itself() -> None:
     )
     envelope = envelope_for("cairn.record.discarded.v1", facts)
     assert refused(heard(record_of(write(facts, envelope, "operations.registry", CAIRN, SIGNER)))) == "wrong-topic"
+
+
+@pytest.mark.parametrize("end", ["2026-11-01T00:00:00Z", "2026-10-31T00:00:00Z"], ids=["empty", "backwards"])
+def test_a_period_holds_an_instant(end: str) -> None:
+    period = {"start_at": "2026-11-01T00:00:00Z", "end_at": end}
+    items = [{"entity": "e", "period": period, "observed_at": "2026-11-01T00:00:00Z", "value": 1}]
+    value = json.dumps({"model": "risk.loans", "target": "defaulted", "items": items}).encode()
+    result = heard(replace(labels_sent(None), value=value), UNSIGNED)
+    assert isinstance(result, Malformed)
+    assert "items.0.period: Value error, the period holds no instant: from 2026-11-01" in result.text

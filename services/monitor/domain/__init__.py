@@ -13,7 +13,7 @@ from monitor.domain.assembling import (
     tell_assembled,
     tell_unassembled,
 )
-from monitor.domain.observing import Name, Said, find_empty_period, is_disputed, name_of, replaces
+from monitor.domain.observing import Name, Said, is_disputed, name_of, replaces
 from monitor.domain.windows import (
     Baseline,
     Cells,

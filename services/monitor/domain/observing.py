@@ -1,6 +1,5 @@
 """What counts of what upstream systems say became of predictions."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cairn.events.labels import Label, Outcome
@@ -45,12 +44,3 @@ def is_disputed(heard: Said, known: Said) -> bool:
     if heard.revision == known.revision:
         return known.disputed or heard.value != known.value
     return known.disputed and known.revision > heard.revision
-
-
-def find_empty_period(items: Iterable[Label | Outcome]) -> str | None:
-    """What is wrong with the first observation whose period holds no instant: it could never be joined."""
-    for number, item in enumerate(items, start=1):
-        if item.prediction_id is None and item.period and item.period.end_at <= item.period.start_at:
-            start, end = format_instant(item.period.start_at), format_instant(item.period.end_at)
-            return f"the period of item {number} ends before it begins, or holds nothing: from {start} to {end}"
-    return None

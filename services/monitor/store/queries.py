@@ -107,14 +107,19 @@ class Store:
         labelled = select(literal(1)).select_from(Served).where(*_labelled_since(wanted)).limit(wanted.row_count)
         return self._session.exec(select(func.count()).select_from(labelled.subquery())).one() == wanted.row_count
 
-    def assembly(self, wanted: Wanted) -> Assembly:
-        """The rows that become a dataset: the first ones served from the drifted window on that have labels."""
+    def assembly(self, wanted: Wanted) -> Assembly | None:
+        """The rows that become a dataset: the first ones served from the drifted window on that have labels.
+
+        None when there are too few, since labels were taken back.
+        """
         rows = self._session.exec(
             select(Served, _label(wanted.declaration.target))
             .where(*_labelled_since(wanted))
             .order_by(col(Served.served_at), col(Served.prediction_id))
             .limit(wanted.row_count)
         ).all()
+        if len(rows) < wanted.row_count:
+            return None
         taken = tuple(Taken(row.partition, row.offset, row.features, str(label)) for row, label in rows)
         return Assembly(wanted, taken, self._count_to(rows[-1][0], wanted))
 

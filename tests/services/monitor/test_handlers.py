@@ -55,7 +55,9 @@ from cairn.events.values import Column, IoSchema, ObjectRef
 from cairn.objects import ObjectRefused
 from chassis.testing import Actor
 from monitor.api import make_routes
-from monitor.store import Drifted, Served
+from monitor.domain import Wanted
+from monitor.store import Drifted, Served, Store
+from monitor.work import pending_assemblies
 
 IMPORTS = """
 import sys, monitor.app
@@ -446,6 +448,28 @@ def test_a_dataset_that_cannot_be_made_ends_its_drift_and_only_the_next_one_is_n
     watching.hear(*traffic(profile, 51, 100, shifted))
     (assembled,) = ended(watching, DatasetAssembled)
     assert rows_of(watching, assembled) == as_text(range(41, 71))
+
+
+def test_pending_work_names_its_rows_and_a_job_reads_them(watching: Actor, profile: ObjectRef) -> None:
+    drifting(watching, profile, 50)
+    watching.hear(*labels(1, 50))
+    with watching.session() as session:
+        (task,) = pending_assemblies(session)
+    assert isinstance(task.detail, Wanted)
+    with watching.session() as session:
+        assembly = Store(session).assembly(task.detail)
+    assert assembly
+    assert len(assembly.rows) == 30
+
+
+def test_labels_taken_back_before_a_job_reads_them_leave_no_dataset(watching: Actor, profile: ObjectRef) -> None:
+    drifting(watching, profile, 50)
+    watching.hear(*labels(1, 50))
+    with watching.session() as session:
+        (task,) = pending_assemblies(session)
+    watching.hear(labelled(label(21, retracted=True, revision=1)))
+    with watching.session() as session:
+        assert Store(session).assembly(task.detail) is None
 
 
 def test_a_dataset_that_cannot_be_told_ends_its_drift_too(monitor: Actor, profile: ObjectRef) -> None:

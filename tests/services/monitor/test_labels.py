@@ -129,21 +129,6 @@ def test_a_row_with_two_labels_counts_once(watching: Actor) -> None:
     assert assembled.label_coverage_ratio == 30 / 60
 
 
-@pytest.mark.parametrize("last", [1, 0], ids=["empty", "backwards"])
-def test_a_period_that_holds_no_instant_parks_its_record_and_stops_nobody(watching: Actor, last: int) -> None:
-    for n in range(10):
-        (parked,) = watching.hear(labelled(label(n), entity_label("e1", 1, last, 4)))
-        assert isinstance(parked, RecordParked)
-        assert (parked.reason.code, "ends before it begins" in parked.reason.text) == ("empty-period", True)
-    with watching.session() as session:
-        assert session.exec(select(Labelled)).all() == []
-
-
-def test_a_period_beside_the_id_of_a_prediction_says_nothing(watching: Actor) -> None:
-    beside = label(1, 4).model_copy(update={"period": entity_label("e1", 1, 1, 4).period})
-    assert watching.hear(labelled(beside)) == []
-
-
 def test_outcomes_are_kept_by_either_name(watching: Actor) -> None:
     period = {"start_at": at(1), "end_at": at(9)}
     items = [

@@ -1,8 +1,8 @@
 """The value objects that events name things by, and describe them with."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from cairn.events.values.scalars import (
     Count,
@@ -18,6 +18,7 @@ from cairn.events.values.scalars import (
     Text,
     Value,
     Word,
+    format_instant,
 )
 
 
@@ -191,7 +192,15 @@ class Period(Value):
     start_at: Instant
     """The first instant inside."""
     end_at: Instant
-    """The first instant after."""
+    """The first instant after: later than the first inside."""
+
+    @model_validator(mode="after")
+    def _holds_an_instant(self) -> Self:
+        if self.end_at <= self.start_at:
+            raise ValueError(
+                f"the period holds no instant: from {format_instant(self.start_at)} to {format_instant(self.end_at)}"
+            )
+        return self
 
 
 class EventRef(Value):
