@@ -178,6 +178,7 @@ def _make_server(app: Api, settings: Settings) -> uvicorn.Server:
         access_log=False,
         server_header=False,
         date_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     server = uvicorn.Server(config)

@@ -14,7 +14,8 @@ from cairn.events.serving import Answers, ReplicaActivated, ReplicaFailed, Repli
 from deployer.serving.speaking import CannotTell, Ground, Tell
 
 REPORT_SECONDS = 2.0
-SHORTEST_SECONDS = 0.05
+COUNTS_SECONDS = 0.25
+"""Counts change with every answer, and each report costs all that hear it: so they are told together."""
 
 _RETRY_SECONDS = 0.5
 _LAST_WORDS_SECONDS = 2.0
@@ -80,27 +81,27 @@ class Reporter:
         self._replica, self._start = replica, start
         self._tell, self._tally, self._revisions = tell, tally, revisions
         self._queued: deque[_Queued] = deque()
+        self._said = asyncio.Event()
 
     def say(self, facts: ReplicaActivated | ReplicaFailed, ground: Ground) -> None:
         """Tell this as soon as Kafka takes it."""
         self._queued.append(_Queued(facts, ground, fresh_id()))
+        self._said.set()
         self._tally.changed.set()
 
     async def run(self) -> None:
-        """Report until cancelled."""
+        """Report until cancelled: at once what is said, soon what was counted, and every 2 s in any case."""
         while True:
+            self._said.clear()
             self._tally.changed.clear()
             try:
                 await self._tell_all()
-                await asyncio.sleep(SHORTEST_SECONDS)
             except CannotTell as error:
                 log.warning("report.retry", error=str(error))
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            # Not by wait_for, which before Python 3.12 may lose a cancellation.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(REPORT_SECONDS - SHORTEST_SECONDS):
-                    await self._tally.changed.wait()
+            await _wait(self._said, COUNTS_SECONDS)
+            await _wait(self._tally.changed, REPORT_SECONDS - COUNTS_SECONDS)
 
     async def end(self) -> None:
         """Report once more, and say that it was the last time. Bounded."""
@@ -127,6 +128,13 @@ class Reporter:
             revisions=tuple(_as_many_as_fit(revisions, _MOST_REVISIONS_BYTES)),
             answers=self._tally.report(),
         )
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Wait for it, for so long at most. Not by wait_for, which before Python 3.12 may lose a cancellation."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def _as_many_as_fit(values: Iterable[Said], most_bytes: int) -> Iterator[Said]:

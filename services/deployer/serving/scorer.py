@@ -200,7 +200,10 @@ class ChildScorer:
 
     def _start_child(self) -> None:
         # The one thread sets and forgets the child: so whoever stops waiting for a start can still close it after it.
-        self._child = self._start()
+        try:
+            self._child = self._start()
+        except (EOFError, OSError) as error:
+            raise ChildDied(f"the child process did not start: {error!r}") from error
 
     def _close_child(self) -> None:
         child, self._child = self._child, None

@@ -33,7 +33,8 @@ async def test_a_report_comes_at_the_start_and_then_on_every_change():
     assert [(one.arm, one.answered, one.failed) for one in second.answers] == [("v1", 2, 0)]
 
 
-async def test_many_changes_at_once_are_one_report():
+async def test_many_changes_at_once_are_one_report(monkeypatch):
+    monkeypatch.setattr("deployer.serving.reporting.COUNTS_SECONDS", 1.0)
     log, tally = FakeLog(), Tally()
     running = asyncio.create_task(reporter_on(log, tally).run())
     await until(lambda: log.told)
@@ -45,7 +46,20 @@ async def test_many_changes_at_once_are_one_report():
     assert [one.answers[0].answered for one in log.told[1:]] == [100]
 
 
+async def test_what_is_said_does_not_wait_for_counts(monkeypatch):
+    monkeypatch.setattr("deployer.serving.reporting.COUNTS_SECONDS", 60)
+    log = FakeLog()
+    reporter = reporter_on(log, Tally())
+    running = asyncio.create_task(reporter.run())
+    await until(lambda: log.told)
+    reporter.say(activated(1, 1), GROUND)
+    await until(lambda: len(log.told) == 3)
+    running.cancel()
+    assert [type(one) for one in log.told] == [ReplicaReported, ReplicaActivated, ReplicaReported]
+
+
 async def test_without_a_change_a_report_comes_all_the_same(monkeypatch):
+    monkeypatch.setattr("deployer.serving.reporting.COUNTS_SECONDS", 0.05)
     monkeypatch.setattr("deployer.serving.reporting.REPORT_SECONDS", 0.06)
     log = FakeLog()
     running = asyncio.create_task(reporter_on(log, Tally()).run())

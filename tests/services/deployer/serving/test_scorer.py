@@ -189,6 +189,14 @@ async def test_a_child_that_does_not_load_in_time_is_killed(monkeypatch):
     assert (child.killed, child.closed) == (True, True)
 
 
+async def test_a_child_that_is_killed_while_it_starts_has_died():
+    def start():
+        raise EOFError("unexpected EOF")
+
+    with pytest.raises(ChildDied, match="unexpected EOF"):
+        await ChildScorer(start).open()
+
+
 async def test_who_no_longer_wants_a_model_that_is_loading_does_not_wait_for_it():
     child = slow_child()
     opening = asyncio.create_task(ChildScorer(lambda: child).open())
