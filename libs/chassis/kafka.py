@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
+from cairn.broker import partition_of as partition_of
 from cairn.broker import stopped
 from cairn.events.catalogue import TOPICS
 from cairn.events.codec import Record
@@ -34,11 +34,6 @@ def new_producer(bootstrap_servers: str, client_id: str) -> AIOKafkaProducer:
         max_batch_size=1024 * 1024,
         max_request_size=4 * 1024 * 1024,
     )
-
-
-def partition_of(topic: str, key: bytes) -> int:
-    """The partition of a key: murmur2, as Java and aiokafka do."""
-    return int(murmur2(key) & 0x7FFFFFFF) % TOPICS[topic].partitions
 
 
 def partitions_of(topics: Iterable[str]) -> list[Partition]:

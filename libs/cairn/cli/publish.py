@@ -34,7 +34,7 @@ def dataset(
     from cairn.cli import asking
     from cairn.cli.output import emit, emit_json
     from cairn.events import DatasetPublished
-    from cairn.publisher import publish_once
+    from cairn.publisher import SyncPublisher
 
     kind = format_ or _format_of(files)
     context = asking.context_of(ctx)
@@ -42,7 +42,8 @@ def dataset(
     asking.facts_of(DatasetPublished, dataset=name, version=version, files=[_NO_FILE], format=kind)
     uploaded = _upload(context.objects(), files, MEDIA_TYPES[kind])
     facts = asking.facts_of(DatasetPublished, dataset=name, version=version, files=uploaded, format=kind)
-    receipt = publish_once(context, facts)
+    with SyncPublisher(context) as publisher:
+        receipt = publisher.publish(facts)
     if as_json:
         emit_json(
             {"event": receipt.id, "place": asking.place_of(receipt), **facts.model_dump(mode="json", exclude_none=True)}
