@@ -75,8 +75,8 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._forwarder:
-            await self._forwarder.close(STOP_SECONDS)
-        await self._sender.close(STOP_SECONDS)
+            await self._forwarder.close(0 if self._sender.trouble else STOP_SECONDS)
+        await self._sender.close(0 if self._forwarder else STOP_SECONDS)
 
     async def publish(self, event: Event | Sealed, **options: Unpack[Options]) -> Receipt:
         """Publish one event and wait until it is safe: on all replicas of Kafka, or in the spool.
