@@ -38,7 +38,9 @@ def spool(tmp_path: Path) -> Path:
 
 
 class TestAnEventInTheSpool:
-    async def test_is_safe_without_kafka_and_goes_when_it_can_be_reached(self, context: Context, tmp_path: Path) -> None:
+    async def test_is_safe_without_kafka_and_goes_when_it_can_be_reached(
+        self, context: Context, tmp_path: Path
+    ) -> None:
         offline = Context(tmp_path, context.installation, "127.0.0.1:9", signer=context.signer, trust=context.trust)
         spool = tmp_path / "events.spool"
         async with Publisher(offline, spool=spool) as publisher:
