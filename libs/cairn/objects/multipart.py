@@ -55,7 +55,7 @@ class MultipartUpload:
         self._client._abort_multipart_upload(self._place.bucket, self._place.key, self._id)  # noqa: SLF001 # see above
 
     def _begin(self, media_type: str) -> str:
-        headers = {"Content-Type": media_type}
+        headers: dict[str, str | list[str] | tuple[str]] = {"Content-Type": media_type}
         return self._client._create_multipart_upload(self._place.bucket, self._place.key, headers)  # noqa: SLF001 # see above
 
     def _begun_last(self) -> str | None:

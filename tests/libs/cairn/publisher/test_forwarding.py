@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -267,5 +268,5 @@ async def test_what_was_published_before_a_kill_is_sent_by_the_next_process(cont
 
 def _each_process_counts_upwards(found: dict[str, list[int]]) -> None:
     for numbers in found.values():
-        for before, after in zip(numbers, numbers[1:], strict=False):
+        for before, after in pairwise(numbers):
             assert after == before + 5 or after < 5

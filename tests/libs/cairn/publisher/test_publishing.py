@@ -34,7 +34,7 @@ from cairn.events.declaration import Declaration
 from cairn.events.labels import Label
 from cairn.events.values import EventRef, ObjectRef, Reason
 from cairn.local import LocalKafka
-from cairn.publisher import BadEvent, Publisher, Receipt, Sealed, SyncPublisher, seal, sending
+from cairn.publisher import BadEvent, Publisher, Receipt, SyncPublisher, seal, sending
 from cairn.subscriber import end_offsets, read_log
 
 REQUEST = TrainingRequested(model="risk.loans", reason="new data")

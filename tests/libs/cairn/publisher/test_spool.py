@@ -238,7 +238,7 @@ def test_a_full_disk_is_told_and_what_was_kept_stays(path: Path, events: list[Se
     spool.keep(events)
     spool._database.execute("PRAGMA max_page_count = 20")
 
-    with pytest.raises(SpoolFull, match="disk of the spool .* is full"):
+    with pytest.raises(SpoolFull, match=r"disk of the spool .* is full"):
         spool.keep(events * 20)
 
     assert kept_in(spool) == events
