@@ -10,7 +10,7 @@ from typing import TypeVar, TypeVarTuple
 
 from cairn.broker import BrokerUnreachable, partition_of
 from cairn.publisher.sealing import Sealed
-from cairn.publisher.sending import Sender
+from cairn.publisher.sending import Sender, answers_of
 from cairn.publisher.spool import Kept, Lane, Refused, Spool, SpoolError, SpoolFull, bytes_of
 
 _AT_ONCE = 500
@@ -85,7 +85,7 @@ class Forwarder:
 
     async def keep(self, events: Sequence[Sealed]) -> None:
         """Return once the events are on the disk; many callers share a write. Raises SpoolFull, SpoolError."""
-        await self.open()
+        spool = await self.open()
         size = sum(map(bytes_of, events))
         if self._held_bytes + size > self._most_bytes:
             trouble = self._sender.trouble or "wait until Kafka has taken some, or allow more"
@@ -97,7 +97,7 @@ class Forwarder:
         asked = _Asked(events, size, asyncio.get_running_loop().create_future())
         self._asked.append(asked)
         if self._writing is None:
-            self._writing = asyncio.create_task(self._write())
+            self._writing = asyncio.create_task(self._write(spool))
         await asked.kept
 
     async def flush(self) -> None:
@@ -139,13 +139,12 @@ class Forwarder:
                 log.warning("%d events wait in the spool %s for the next publisher that opens it", left, self._path)
         self._thread.shutdown(wait=False)
 
-    async def _write(self) -> None:
+    async def _write(self, spool: Spool) -> None:
         """Write what was asked for, all that waits at once, until nothing does."""
         while self._asked:
             asked, self._asked = self._asked, []
             events = [sealed for one in asked for sealed in one.events]
             try:
-                spool = await self.open()
                 positions = await self._blocking(spool.keep, events)
             except Exception as error:  # noqa: BLE001 # whatever it is, those who wait must hear of it
                 for one in asked:
@@ -192,7 +191,7 @@ class Forwarder:
     async def _send(self, spool: Spool, kept: Sequence[Kept]) -> None:
         """Have events sent and settled. Raises BrokerUnreachable where the sender was closed meanwhile."""
         sent = [(one, self._sender.send(one.sealed)) for one in kept if one.sound]
-        answers = await asyncio.gather(*(answer for _, answer in sent), return_exceptions=True)
+        answers = await answers_of([answer for _, answer in sent])
         refused = [
             (one.position, "its bytes on the disk are not those that were kept") for one in kept if not one.sound
         ]
@@ -200,7 +199,7 @@ class Forwarder:
         for (one, _), answer in zip(sent, answers, strict=True):
             if isinstance(answer, BrokerUnreachable):
                 raise answer
-            if isinstance(answer, BaseException):
+            if isinstance(answer, Exception):
                 refused.append((one.position, str(answer) or repr(answer)))
             else:
                 confirmed.append(one.position)

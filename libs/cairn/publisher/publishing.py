@@ -12,7 +12,7 @@ from cairn.context import Context
 from cairn.events.event import Event
 from cairn.publisher.forwarding import Forwarder
 from cairn.publisher.sealing import BadEvent, Options, Sealed, seal
-from cairn.publisher.sending import Sender
+from cairn.publisher.sending import Sender, answers_of
 
 SEND_SECONDS = 15.0
 SPOOL_BYTES = 1024**3
@@ -108,8 +108,8 @@ class Publisher:
             return [_receipt(one, None) for one in sealed]
         await self._sender.meet()
         sent = [self._sender.send(one, self._send_seconds) for one in sealed]
-        answers = await asyncio.gather(*sent, return_exceptions=True)
-        return [_receipt(one, offset) for one, offset in zip(sealed, _offsets(answers), strict=True)]
+        offsets = _offsets(await answers_of(sent))
+        return [_receipt(one, offset) for one, offset in zip(sealed, offsets, strict=True)]
 
     async def flush(self, seconds: float | None = None) -> None:
         """Return once Kafka has all that was published before; without a spool it has.
@@ -155,13 +155,13 @@ def _receipt(sealed: Sealed, offset: int | None) -> Receipt:
     return Receipt(sealed.topic, partition, offset, sealed.source, sealed.id)
 
 
-def _offsets(answers: Sequence[int | BaseException]) -> list[int]:
+def _offsets(answers: Sequence[int | Exception]) -> list[int]:
     """The offsets of events that were sent together. Raises for the first that failed."""
-    offsets = [answer for answer in answers if not isinstance(answer, BaseException)]
+    offsets = [answer for answer in answers if not isinstance(answer, Exception)]
     for number, answer in enumerate(answers, start=1):
         if isinstance(answer, BrokerUnreachable | TopicRefused):
             told = f"event {number} of {len(answers)}: {answer}. Kafka has confirmed {len(offsets)} of them"
             raise type(answer)(told) from answer
-        if isinstance(answer, BaseException):
+        if isinstance(answer, Exception):
             raise answer
     return offsets

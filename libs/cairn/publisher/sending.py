@@ -199,6 +199,22 @@ class Sender:
             await _give_up(producer)
 
 
+async def answers_of(sent: Sequence[asyncio.Future[int]]) -> list[int | Exception]:
+    """What became of events that were sent together: their offsets, or why there is none."""
+    answers: list[int | Exception] = []
+    try:
+        for one in sent:  # one after another: most are there when the first is, and then cost nothing
+            try:
+                answers.append(await one)
+            except Exception as error:  # noqa: BLE001 # it is the answer
+                answers.append(error)
+    except asyncio.CancelledError:
+        for one in sent:
+            one.cancel()
+        raise
+    return answers
+
+
 def _last(batch: Sequence[_Waiting]) -> float | None:
     latest = max(one.deadline for one in batch)
     return None if latest == inf else latest

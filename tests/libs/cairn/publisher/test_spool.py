@@ -1,6 +1,7 @@
 """What a spool promises: what was kept is there, once, in order, whatever happens to the process; and no more."""
 
 import os
+import pickle
 import signal
 import sqlite3
 import subprocess
@@ -110,16 +111,18 @@ import os, pickle, sys
 from pathlib import Path
 from cairn.publisher.spool import Spool
 spool = Spool(Path(sys.argv[1]))
-for event in pickle.load(sys.stdin.buffer):
+events = pickle.load(sys.stdin.buffer)
+for _ in range(int(sys.argv[2])):
+    spool.settle(spool.keep(events), [])
+for event in events:
     spool.keep([event])
 os.kill(os.getpid(), 9)
 """
 
 
-def die_after_keeping(path: Path, events: list[Sealed]) -> None:
-    import pickle
-
-    child = subprocess.run([sys.executable, "-c", WRITE_AND_DIE, str(path)], input=pickle.dumps(events))
+def die_after_keeping(path: Path, events: list[Sealed], rounds: int = 0) -> None:
+    """Have another process keep and settle all some times, keep each once more, and be killed."""
+    child = subprocess.run([sys.executable, "-c", WRITE_AND_DIE, str(path), str(rounds)], input=pickle.dumps(events))
     assert child.returncode == -signal.SIGKILL
 
 
@@ -164,11 +167,7 @@ def test_nonsense_behind_what_was_written_is_let_go_of_and_told(path: Path, even
 
 
 def test_what_was_used_for_long_is_not_taken_for_a_crash(path: Path, events: list[Sealed]) -> None:
-    spool = Spool(path)
-    for _ in range(100):
-        spool.settle(spool.keep(events), [])
-    spool.close()
-    die_after_keeping(path, events)
+    die_after_keeping(path, events, rounds=150)
 
     spool = Spool(path)
 
