@@ -25,8 +25,12 @@ demo: setup ## show the whole loop on a real dataset (KEEP=--keep leaves it runn
 	$(RUN)/cairn demo $(KEEP)
 
 .PHONY: test
-test: setup ## run every test
+test: setup ## run every test but those that take minutes
 	$(RUN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
+
+.PHONY: test-long
+test-long: setup ## run the tests that take minutes
+	$(RUN)/python -m pytest -q -m long $(ARGS)
 
 .PHONY: check
 check: setup ## lint, types, import rules, schemas, compose file

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cairn.local import LocalKafka
 
-NAMES = ("service", "subscribing", "inference", "stack")
+NAMES = ("service", "subscribing", "publishing", "inference", "stack")
 
 
 async def main(names: list[str]) -> None:

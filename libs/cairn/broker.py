@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Collection
+from functools import lru_cache
 from typing import TypeVar
 
 from aiokafka.client import AIOKafkaClient
@@ -9,16 +10,21 @@ from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import (
     AuthenticationFailedError,
     ClusterAuthorizationFailedError,
+    InvalidTimestampError,
     InvalidTopicError,
     KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
     OffsetOutOfRangeError,
     PolicyViolationError,
+    RecordListTooLargeError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
 )
+from aiokafka.partitioner import murmur2
+
+from cairn.events.catalogue import TOPICS
 
 ANSWER_SECONDS = 10.0
 """An answer that needs no work of Kafka comes within this time, or none comes."""
@@ -30,10 +36,12 @@ _PAUSE_SECONDS = 0.2
 _REFUSALS = (
     AuthenticationFailedError,
     ClusterAuthorizationFailedError,
+    InvalidTimestampError,
     InvalidTopicError,
     MessageSizeTooLargeError,
     OffsetOutOfRangeError,
     PolicyViolationError,
+    RecordListTooLargeError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
@@ -48,6 +56,12 @@ class BrokerUnreachable(Exception):
 
 class TopicRefused(Exception):
     """Kafka answers, but has no such topic or does not let us use it."""
+
+
+@lru_cache(maxsize=4096)  # murmur2 is pure Python: it costs more than all else about a record
+def partition_of(topic: str, key: bytes) -> int:
+    """The partition of a key, the topic without prefix: murmur2, as Java and aiokafka do."""
+    return int(murmur2(key) & 0x7FFFFFFF) % TOPICS[topic].partitions
 
 
 async def reached(call: Awaitable[T], servers: str, seconds: float, doing: str) -> T:

@@ -6,7 +6,6 @@ from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import CommitFailedError
-from aiokafka.partitioner import murmur2
 
 from cairn.broker import BrokerUnreachable, TopicRefused, reached, stopped
 from cairn.events.catalogue import TOPICS
@@ -42,11 +41,6 @@ def new_producer(bootstrap_servers: str, client_id: str) -> AIOKafkaProducer:
         max_batch_size=1024 * 1024,
         max_request_size=4 * 1024 * 1024,
     )
-
-
-def partition_of(topic: str, key: bytes) -> int:
-    """The partition of a key: murmur2, as Java and aiokafka do."""
-    return int(murmur2(key) & 0x7FFFFFFF) % TOPICS[topic].partitions
 
 
 def partitions_of(topics: Iterable[str]) -> list[Partition]:

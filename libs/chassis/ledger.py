@@ -19,11 +19,11 @@ from sqlalchemy import (
     text,
 )
 
+from cairn.broker import partition_of
 from cairn.events.codec import Message, Outgoing, Record
 from cairn.events.envelope import cause_name
 from cairn.events.identity import Cause
 from cairn.events.values import EventRef
-from chassis.kafka import partition_of
 
 PREFIX = "chassis_"
 METADATA = MetaData()

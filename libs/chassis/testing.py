@@ -13,6 +13,7 @@ from uuid import uuid4
 from sqlalchemy import select
 from sqlmodel import Session
 
+from cairn.broker import partition_of
 from cairn.children import ChildFailed, Children, Limits
 from cairn.events.catalogue import OPERATIONS, SERVICES, TOPICS, type_of
 from cairn.events.codec import CATALOGUE, Outgoing, Record, write
@@ -27,7 +28,7 @@ from chassis.appending import take_raw
 from chassis.database import Database
 from chassis.definition import Definition
 from chassis.failpoints import Failpoints
-from chassis.kafka import Partition, partition_of
+from chassis.kafka import Partition
 from chassis.outbox import confirm, load_waiting
 from chassis.processor import Outcome, Processor
 from chassis.transaction import Voice

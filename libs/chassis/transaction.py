@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlmodel import Session
 
+from cairn.broker import partition_of
 from cairn.events.catalogue import OPERATIONS, TOPICS, topic_for, type_of
 from cairn.events.codec import Record, write
 from cairn.events.envelope import Envelope, format_sequence, schema_address
@@ -19,7 +20,6 @@ from cairn.events.operations import RequestRefused
 from cairn.events.signing import Signer
 from cairn.events.values import EventRef, Reason, format_instant
 from chassis import ledger, outbox
-from chassis.kafka import partition_of
 from chassis.ledger import Origin
 
 _REFUSED = type_of(RequestRefused).name

@@ -24,13 +24,15 @@ def apply(
     from cairn.cli.output import emit
     from cairn.declaration import read_declaration
     from cairn.events import DeclarationSubmitted, ModelDeclared, RequestRefused
-    from cairn.publisher import publish_once
+    from cairn.publisher import SyncPublisher
 
     declaration = read_declaration(file, str(file))
     context = asking.context_of(ctx)
     request = DeclarationSubmitted(model=declaration.model, declaration=declaration)
     if not wait:
-        emit(f"submitted {declaration.model}: {asking.place_of(publish_once(context, request))}")
+        with SyncPublisher(context) as publisher:
+            receipt = publisher.publish(request)
+        emit(f"submitted {declaration.model}: {asking.place_of(receipt)}")
         return
     answer = asyncio.run(asking.ask(context, request, "registry", ["registry"], timeout)).facts
     match answer:

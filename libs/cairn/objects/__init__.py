@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cairn.events.values import Digest, ObjectRef
-from cairn.objects.content import Progress
+from cairn.objects.content import Progress, key_of, measure_file
 from cairn.objects.errors import (
     AccessRefused,
     ObjectCorrupt,
@@ -27,6 +27,8 @@ __all__ = [
     "Progress",
     "S3Settings",
     "StoreUnreachable",
+    "describe_file",
+    "fetch_from_bucket",
     "open_store",
     "read_s3_settings",
 ]
@@ -86,6 +88,29 @@ def open_store(
     from cairn.objects.s3 import S3Store
 
     return S3Store(place, s3 or S3Settings(), cache or _user_cache(), allowed_roots)
+
+
+def describe_file(url: str, path: Path, media_type: str) -> ObjectRef:
+    """What the store at a URL would answer for a file, without putting it. Raises ValueError and OSError."""
+    place = parse_place(url)
+    with path.open("rb") as file:
+        digest, size = measure_file(file)
+    key = key_of(digest)
+    uri = (place / key).as_uri() if isinstance(place, Path) else f"{place}/{key}"
+    return ObjectRef(uri=uri, digest=digest, bytes=size, media_type=media_type)
+
+
+def fetch_from_bucket(url: str, s3: S3Settings, target: Path) -> None:
+    """Copy an object from `s3://bucket/key` into a local file; nothing can be verified.
+
+    Raises ValueError for another address, ObjectMissing, StoreUnreachable.
+    """
+    place = parse_place(url)
+    if isinstance(place, Path) or not place.key:
+        raise ValueError(f"{url!r} is not an object in a bucket: expected s3://bucket/key")
+    from cairn.objects.s3 import S3Store
+
+    S3Store(place, s3, _user_cache()).copy_out(place, target)
 
 
 def _user_cache() -> Path:

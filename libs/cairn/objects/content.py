@@ -117,7 +117,7 @@ class CheckedReader:
 
 def write_durably(source: Readable, target: Path) -> None:
     """Write a file that is there whole or not at all, even after a crash. Raises OSError and what the source raises."""
-    _make_folder(target.parent)
+    make_folder(target.parent)
     part = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
         with open(part, "xb", opener=_read_only) as file:
@@ -127,21 +127,23 @@ def write_durably(source: Readable, target: Path) -> None:
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def _read_only(path: str, flags: int) -> int:
     return os.open(path, flags, 0o444)  # the process's umask may take more away
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it where they are missing, durably."""
     if not folder.is_dir():
-        _make_folder(folder.parent)
+        make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have a folder's entries outlive a crash."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cairn.events.values import Digest, ObjectRef
-from cairn.objects import content
+from cairn.objects import content, parts
 from cairn.objects.errors import ObjectRefused, StoreUnreachable
+from cairn.objects.partial import PartialFile
 from cairn.objects.places import InBucket, Outside
 
 
@@ -67,7 +68,14 @@ class DirectoryStore:
                 progress(ref.bytes)
             return
         with self._reached():
-            content.write_durably(content.CheckedReader(source, ref, place, progress), path)
+            if ref.bytes <= parts.PART_BYTES:
+                content.write_durably(content.CheckedReader(source, ref, place, progress), path)
+                return
+            with PartialFile(path, ref) as upload:
+                if self._size(path) == ref.bytes:  # whom we waited for has put it
+                    upload.abandon()
+                else:
+                    parts.send_parts(source, ref, place, upload, progress)
 
     def _found(self, ref: ObjectRef) -> Path:
         """The file that should hold the object, taken in from an allowed root where the store has none."""

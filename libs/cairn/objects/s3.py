@@ -1,6 +1,7 @@
 """Objects in an S3 bucket, of any server that speaks path-style S3 with v4 signatures."""
 
 import io
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -9,8 +10,9 @@ from urllib.parse import SplitResult, urlsplit
 from xml.etree.ElementTree import ParseError
 
 from cairn.events.values import Digest, ObjectRef
-from cairn.objects import content
+from cairn.objects import content, parts
 from cairn.objects.errors import AccessRefused, ObjectCorrupt, ObjectMissing, StoreUnreachable
+from cairn.objects.multipart import MultipartUpload
 from cairn.objects.places import InBucket, Outside
 from cairn.objects.settings import S3Settings
 
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from minio import Minio
     from minio.error import S3Error
 
-PART_BYTES = 64 * 2**20
-"""Size of the parts that larger objects are sent in; at most two are in memory at a time."""
 CONNECT_SECONDS = 5
 READ_SECONDS = 60
 
@@ -82,11 +82,24 @@ class S3Store:
         """Whether there is such an object. See ObjectStore."""
         return self._stat(digest) is not None
 
+    def copy_out(self, place: InBucket, target: Path) -> None:
+        """Copy whatever lies at a place, in any bucket of the server, into a local file; nothing can be verified.
+
+        Raises ObjectMissing, StoreUnreachable.
+        """
+        with self._reached(str(place), place):
+            source = cast("BinaryIO", self._client.get_object(place.bucket, place.key))
+            with closing(source), target.open("wb") as file:
+                shutil.copyfileobj(source, file, content.CHUNK_BYTES)
+
     def _put(self, source: content.Readable, ref: ObjectRef, place: object, progress: content.Progress | None) -> None:
         found = self._stat(ref.digest)
         if found is not None and found[0] == ref.bytes:
             if progress is not None:
                 progress(ref.bytes)
+            return
+        if ref.bytes > parts.PART_BYTES:
+            self._put_parts(source, ref, place, progress)
             return
         reader = content.CheckedReader(source, ref, place, progress)
         with self._reached(ref.digest):
@@ -96,9 +109,20 @@ class S3Store:
                 reader,  # type: ignore[arg-type]  # the client only reads from it
                 ref.bytes,
                 content_type=ref.media_type,
-                part_size=PART_BYTES,
-                num_parallel_uploads=1,
+                part_size=parts.PART_BYTES,  # so it goes whole
             )
+
+    def _put_parts(
+        self, source: content.Readable, ref: ObjectRef, place: object, progress: content.Progress | None
+    ) -> None:
+        try:
+            with self._reached(ref.digest):
+                upload = MultipartUpload(self._client, InBucket(self._place.bucket, self._key(ref.digest)), ref)
+                parts.send_parts(source, ref, place, upload, progress)
+        except StoreUnreachable:
+            found = self._stat(ref.digest)  # somebody else may have completed the same upload before us
+            if found is None or found[0] != ref.bytes:
+                raise
 
     def _stat(self, digest: Digest) -> tuple[int, str] | None:
         try:

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import select
 from sqlmodel import Session
 
+from cairn.broker import partition_of
 from cairn.events.catalogue import SERVICES, TOPICS
 from cairn.events.codec import Heard, Malformed, Record
 from cairn.events.governance import FindingRaised
@@ -22,7 +23,6 @@ from cairn.events.signing import Trust
 from cairn.events.values import EventRef, LogRange
 from cairn.subscriber import hear
 from chassis import Due, Transaction, ledger
-from chassis.kafka import partition_of
 from chassis.transaction import Place, unreadable_cause
 from governance_auditor.domain import Fault, fault_of, misplaced, out_of_sequence, unsigned
 from governance_auditor.domain.findings import UNSIGNED

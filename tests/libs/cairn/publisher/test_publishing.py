@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from tests.libs.cairn.installations import USER_TOPICS, as_service, new_installation, user_key
 
-from cairn import publisher as module
 from cairn.broker import BrokerUnreachable, TopicRefused
 from cairn.context import Context
 from cairn.events import (
@@ -35,7 +34,7 @@ from cairn.events.declaration import Declaration
 from cairn.events.labels import Label
 from cairn.events.values import EventRef, ObjectRef, Reason
 from cairn.local import LocalKafka
-from cairn.publisher import BadEvent, Publisher, Receipt, publish_once, seal
+from cairn.publisher import BadEvent, Publisher, Receipt, SyncPublisher, seal, sending
 from cairn.subscriber import end_offsets, read_log
 
 REQUEST = TrainingRequested(model="risk.loans", reason="new data")
@@ -97,7 +96,8 @@ class TestAnEventThatWasPublished:
     def test_can_come_from_code_without_an_event_loop(self, kafka: str, tmp_path: Path) -> None:
         context = asyncio.run(new_installation(kafka, tmp_path, "requests"))
 
-        receipt = publish_once(context, REQUEST, event_id="once")
+        with SyncPublisher(context) as publisher:
+            receipt = publisher.publish(REQUEST, event_id="once")
 
         [heard] = asyncio.run(heard_events(context))
         assert heard.message.envelope.id == receipt.id == "once"
@@ -256,7 +256,7 @@ class TestWhenKafka:
     async def test_accepts_but_never_answers_it_is_said_in_bounded_time(
         self, nowhere: Context, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "ANSWER_SECONDS", 0.5)
+        monkeypatch.setattr(sending, "ANSWER_SECONDS", 0.5)
         async with silent_server() as servers:
             with took_less_than(8), pytest.raises(BrokerUnreachable, match=r"within 0\.5 s while connecting"):
                 async with Publisher(replace(nowhere, bootstrap_servers=servers)):
