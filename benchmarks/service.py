@@ -15,6 +15,7 @@ from uuid import uuid4
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks.printing import show_rate
+from cairn.broker import partition_of
 from cairn.events import (
     Declaration,
     DeclarationSubmitted,
@@ -30,7 +31,7 @@ from cairn.events.identity import fresh_id
 from cairn.events.values import EventRef, ModelRef, PolicyRef, Reason, format_instant
 from cairn.topics import create_topics
 from chassis import ServiceSettings
-from chassis.kafka import as_record, new_producer, partition_of, partitions_of
+from chassis.kafka import as_record, new_producer, partitions_of
 from chassis.service import wall_clock
 from chassis.testing import World
 from registry.app import build

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from cairn.events.catalogue import CATALOGUE, TOPICS, EventType, carries, type_of
+from cairn.events.catalogue import CATALOGUE, OUTSIDE, TOPICS, EventType, carries, type_of
 from cairn.events.codec import JSON_TYPE, STRUCTURED_TYPE, Malformed, parse_instant
 from cairn.events.envelope import ATTRIBUTES
 from cairn.events.event import Event
@@ -34,7 +34,7 @@ class Wanted(NamedTuple):
     validate: Callable[..., Any]
     """Makes the facts from JSON."""
     topic: str
-    """As Kafka knows it; empty where events of the type lie on several."""
+    """As Kafka knows it; empty where events of the type lie on several, or are written by programs of any kind."""
     most_bytes: int
     keyed_by_subject: bool
     """Whether its key is its subject, as that of almost every type."""
@@ -44,7 +44,8 @@ class Wanted(NamedTuple):
         """What the catalogue says of a class of events."""
         entry = type_of(facts)
         topic = TOPICS.get(entry.topic)
-        name, most_bytes = (installation.topic(topic.name), topic.max_value_bytes) if topic else ("", 0)
+        usual = topic is not None and topic.owner not in OUTSIDE
+        name, most_bytes = (installation.topic(topic.name), topic.max_value_bytes) if topic and usual else ("", 0)
         return cls(entry, TypeAdapter(facts).validator.validate_json, name, most_bytes, facts is not PredictionsServed)
 
 
@@ -96,7 +97,7 @@ class Decoder:
         """
         headers: dict[str, Any] = dict(raw.headers)
         wanted = self.wanted.get(headers.get("ce_type", b""))
-        if wanted is None or len(headers) != len(raw.headers) or not headers.keys() <= _HEADERS:
+        if wanted is None or not wanted.topic or len(headers) != len(raw.headers) or not headers.keys() <= _HEADERS:
             return None
         entry, validate, topic, most_bytes, keyed_by_subject = wanted
         value = raw.value
@@ -108,6 +109,7 @@ class Decoder:
             subject = entry.subject_of(facts).encode()
             usual = (
                 headers["content-type"] == _JSON
+                and headers["ce_specversion"] == b"1.0"
                 and raw.topic == topic
                 and len(value) <= most_bytes
                 and 0 < len(source) <= 256
@@ -128,7 +130,7 @@ class Decoder:
         if isinstance(heard, Malformed):
             return heard
         envelope = heard.message.envelope
-        if envelope.type.encode() not in self.wanted:
+        if heard.message.entry.name.encode() not in self.wanted:
             return OTHER_TYPE
         if self.trust is not None and isinstance(heard.facts, ModelPromoted):
             faults = receipt_faults(heard.facts, self.installation)

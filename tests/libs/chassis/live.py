@@ -11,13 +11,14 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from tests.libs.chassis.toy import HEARS, NAME, Toy
 
+from cairn.broker import partition_of
 from cairn.events.codec import Outgoing, Record
 from cairn.events.event import Event
 from cairn.events.identity import Installation
 from cairn.topics import create_topics
 from chassis import ledger
 from chassis.failpoints import Failpoints
-from chassis.kafka import Log, Partition, new_producer, partition_of, partitions_of
+from chassis.kafka import Log, Partition, new_producer, partitions_of
 from chassis.positions import DECIDER, load_positions
 from chassis.processor import Outcome
 from chassis.rebuild import Rebuild

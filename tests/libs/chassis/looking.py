@@ -8,10 +8,11 @@ from sqlalchemy import select
 from sqlmodel import SQLModel
 from sqlmodel import select as select_model
 
+from cairn.broker import partition_of
 from cairn.events.codec import Message, Outgoing, Record, read
 from chassis import ledger
 from chassis.digest import combine, digest_tables
-from chassis.kafka import Partition, partition_of
+from chassis.kafka import Partition
 from chassis.positions import DECIDER, load_positions
 from chassis.testing import Actor, World
 

@@ -16,9 +16,10 @@ from tests.libs.chassis import toy as a
 from tests.libs.chassis.live import Live, blocking
 from tests.libs.chassis.toy import Toy, tells
 
+from cairn.broker import partition_of
 from chassis import ledger
 from chassis.failpoints import Failpoints
-from chassis.kafka import Partition, new_producer, partition_of
+from chassis.kafka import Partition, new_producer
 from chassis.outbox import MOST_ROWS, count_waiting, load_waiting
 from chassis.relay import Relay
 from chassis.testing import Actor

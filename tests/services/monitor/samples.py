@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from cairn.broker import partition_of
 from cairn.declaration import declaration_digest
 from cairn.events import (
     DatasetAssembled,
@@ -27,7 +28,6 @@ from cairn.events.values import Column, DatasetRef, DeclarationRef, IoSchema, Mo
 from cairn.objects import ObjectStore
 from chassis import ServiceSettings
 from chassis.digest import combine, digest_tables
-from chassis.kafka import partition_of
 from chassis.ledger import Origin
 from chassis.processor import sequence_of
 from chassis.testing import Actor, World

@@ -9,8 +9,8 @@ from tests.libs.cairn.installations import as_service, new_installation
 from tests.services.deployer.serving.plane import arm_of
 from tests.services.deployer.serving.test_activating import told
 
+from cairn.broker import partition_of
 from cairn.publisher import Publisher
-from chassis.kafka import partition_of
 from deployer.serving.following import Follower
 
 
