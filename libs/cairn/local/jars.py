@@ -18,9 +18,11 @@ _THREADS = 8
 _ATTEMPTS = 3
 _PAUSE_SECONDS = 1.0
 
+FETCHER_CURE = "pip install jgo, which fetches jars"
+
 _CURE = (
-    "Jars are fetched once from the Maven registry. Look at the network; where a mirror must be used, name it "
-    "`central` under [repositories] in jgo's configuration file (~/.config/jgo.conf). Then try again."
+    "jars are fetched once from the Maven registry; look at the network, and where a mirror must be used, name it "
+    "`central` under [repositories] in jgo's configuration file (~/.config/jgo.conf); then try again"
 )
 
 Arrival = Callable[[int], None]
@@ -113,7 +115,7 @@ def _fetch_all(jars: Sequence[Jar], cache: Path) -> None:
                 finally:
                     pool.shutdown(cancel_futures=True)
     except OSError as error:
-        raise Missing(f"The jars cannot be kept in {cache}: {error}. Set CAIRN_CACHE to another folder.") from error
+        raise Missing(f"The jars cannot be kept in {cache}: {error}", "set CAIRN_CACHE to another folder") from error
 
 
 def _fetch_one(registry: Any, jar: Jar, cache: Path) -> None:
@@ -122,8 +124,8 @@ def _fetch_one(registry: Any, jar: Jar, cache: Path) -> None:
     if not _is_whole(arrived, jar):
         raise Missing(
             f"{jar.file_name} arrived with other bytes than it must have (SHA-256 {jar.sha256}), and was thrown away. "
-            "Somebody between here and the registry changed it: a proxy's error page, a broken mirror, or worse. "
-            f"{_CURE}"
+            "Somebody between here and the registry changed it: a proxy's error page, a broken mirror, or worse",
+            _CURE,
         )
     arrived.replace(cache / jar.file_name)
 
@@ -135,7 +137,7 @@ def _download(artifact: Any, jar: Jar) -> Path:
         except (OSError, RuntimeError) as error:  # the network's errors are OSErrors, "not there" is a RuntimeError
             artifact.cached_path.unlink(missing_ok=True)  # a half file would be taken for a whole one
             if attempt == _ATTEMPTS or isinstance(error, RuntimeError):
-                raise Missing(f"{jar.file_name} cannot be fetched: {error}. {_CURE}") from error
+                raise Missing(f"{jar.file_name} cannot be fetched: {error}", _CURE) from error
             time.sleep(_PAUSE_SECONDS)
     raise AssertionError
 
@@ -146,7 +148,7 @@ def _registry(directory: Path, arrival: Arrival) -> Any:
         from jgo.constants import MAVEN_CENTRAL_URL
         from jgo.maven import MavenContext, PythonResolver
     except ImportError as error:
-        raise Missing("Jars are fetched with jgo, which is not installed: pip install 'cairn-sdk[local]'.") from error
+        raise Missing("Jars cannot be fetched without jgo, which is not installed", FETCHER_CURE) from error
 
     @contextmanager
     def told(_file_name: str, _size_bytes: int) -> Iterator[Arrival]:

@@ -141,13 +141,13 @@ def test_an_unreachable_registry_is_told_with_what_to_do(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_mirror(9, tmp_path, monkeypatch)
-    with pytest.raises(Missing, match=r"stone-1\.0\.jar cannot be fetched.*Look at the network.*mirror"):
+    with pytest.raises(Missing, match=r"stone-1\.0\.jar cannot be fetched.*look at the network.*mirror"):
         fetch([STONE], cache)
 
 
 def test_a_cache_that_cannot_be_written_is_told_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
-    with pytest.raises(Missing, match="Set CAIRN_CACHE"):
+    with pytest.raises(Missing, match="set CAIRN_CACHE"):
         fetch([STONE], tmp_path / "cache" / "jars")
 
 
