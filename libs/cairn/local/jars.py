@@ -3,7 +3,7 @@
 import hashlib
 import os
 import tempfile
-import time
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +27,10 @@ _CURE = (
 
 Arrival = Callable[[int], None]
 """Called with the number of bytes that have arrived since the last call, from several threads."""
+
+
+class FetchStopped(Exception):
+    """Who wanted the jars does not want them any more."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +78,15 @@ def absent(jars: Iterable[Jar], cache: Path) -> list[Jar]:
     return [jar for jar in jars if not _is_whole(cache / jar.file_name, jar)]
 
 
-def fetch(jars: Sequence[Jar], cache: Path) -> list[Path]:
+def fetch(jars: Sequence[Jar], cache: Path, stop: threading.Event | None = None) -> list[Path]:
     """The files of all these jars, every one verified; what the cache lacks is fetched, with a progress bar on stderr.
 
     Without network when all are there. A jar enters the cache whole and verified or not at all. Blocks.
-    Raises Missing, naming the jar, when one cannot be had.
+    Raises Missing, naming the jar, when one cannot be had, and FetchStopped soon after `stop` was set elsewhere.
     """
     lacking = absent(jars, cache)
     if lacking:
-        _fetch_all(lacking, cache)
+        _fetch_all(lacking, cache, stop or threading.Event())
     return [cache / jar.file_name for jar in jars]
 
 
@@ -102,15 +106,15 @@ def _is_whole(path: Path, jar: Jar) -> bool:
         return False
 
 
-def _fetch_all(jars: Sequence[Jar], cache: Path) -> None:
+def _fetch_all(jars: Sequence[Jar], cache: Path, stop: threading.Event) -> None:
     try:
         cache.mkdir(parents=True, exist_ok=True)
         # Inside the cache, so that the last step is a rename; what a killed process leaves here is never looked at.
         with tempfile.TemporaryDirectory(dir=cache, prefix=".arriving-") as arriving, _shown(jars) as arrival:
-            registry = _registry(Path(arriving), arrival)
+            registry = _registry(Path(arriving), _unless(stop, arrival))
             with ThreadPoolExecutor(_THREADS) as pool:
                 try:
-                    for _ in pool.map(lambda jar: _fetch_one(registry, jar, cache), jars):
+                    for _ in pool.map(lambda jar: _fetch_one(registry, jar, cache, stop), jars):
                         pass
                 finally:
                     pool.shutdown(cancel_futures=True)
@@ -118,9 +122,18 @@ def _fetch_all(jars: Sequence[Jar], cache: Path) -> None:
         raise Missing(f"The jars cannot be kept in {cache}: {error}", "set CAIRN_CACHE to another folder") from error
 
 
-def _fetch_one(registry: Any, jar: Jar, cache: Path) -> None:
+def _unless(stop: threading.Event, arrival: Arrival) -> Arrival:
+    def arrived(size_bytes: int) -> None:
+        if stop.is_set():
+            raise FetchStopped
+        arrival(size_bytes)
+
+    return arrived
+
+
+def _fetch_one(registry: Any, jar: Jar, cache: Path, stop: threading.Event) -> None:
     artifact = registry.project(jar.group, jar.artifact).at_version(jar.version).artifact(classifier=jar.classifier)
-    arrived = _download(artifact, jar)
+    arrived = _download(artifact, jar, stop)
     if not _is_whole(arrived, jar):
         raise Missing(
             f"{jar.file_name} arrived with other bytes than it must have (SHA-256 {jar.sha256}), and was thrown away. "
@@ -130,7 +143,7 @@ def _fetch_one(registry: Any, jar: Jar, cache: Path) -> None:
     arrived.replace(cache / jar.file_name)
 
 
-def _download(artifact: Any, jar: Jar) -> Path:
+def _download(artifact: Any, jar: Jar, stop: threading.Event) -> Path:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return Path(artifact.resolve())
@@ -138,7 +151,8 @@ def _download(artifact: Any, jar: Jar) -> Path:
             artifact.cached_path.unlink(missing_ok=True)  # a half file would be taken for a whole one
             if attempt == _ATTEMPTS or isinstance(error, RuntimeError):
                 raise Missing(f"{jar.file_name} cannot be fetched: {error}", _CURE) from error
-            time.sleep(_PAUSE_SECONDS)
+            if stop.wait(_PAUSE_SECONDS):
+                raise FetchStopped from error
     raise AssertionError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cairn.local import Missing, jars
-from cairn.local.jars import Jar, absent, fetch, jar_cache, kafka_jars
+from cairn.local.jars import FetchStopped, Jar, absent, fetch, jar_cache, kafka_jars
 
 CONTENT = b"the bytes of a jar " * 1000
 
@@ -110,6 +110,15 @@ def test_a_download_that_always_breaks_off_leaves_nothing_behind(registry: Regis
     registry.holds(STONE, CONTENT[:100])
     with pytest.raises(Missing, match=r"stone-1\.0\.jar cannot be fetched"):
         fetch([STONE], cache)
+    assert not list(cache.iterdir())
+
+
+def test_fetching_ends_soon_after_it_was_stopped_and_leaves_nothing_behind(registry: Registry, cache: Path) -> None:
+    registry.holds(STONE, CONTENT)
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(FetchStopped):
+        fetch([STONE], cache, stop)
     assert not list(cache.iterdir())
 
 
