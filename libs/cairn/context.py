@@ -116,8 +116,10 @@ def load_context(environ: Mapping[str, str], home: Path | None = None) -> Contex
         raise _not_running(home, held=held)
     return Context(
         home=home,
-        installation=_installation(environ.get("CAIRN_INSTALLATION") or (running.installation if running else "cairn")),
-        bootstrap_servers=_checked_servers(servers),
+        installation=read_installation(
+            environ.get("CAIRN_INSTALLATION") or (running.installation if running else "cairn")
+        ),
+        bootstrap_servers=check_servers(servers),
         objects_url=environ.get("CAIRN_OBJECTS") or (running.objects if running else ""),
         signer=_signer(environ.get("CAIRN_KEY_FILE"), home / KEY_FILE),
         trust=_trust(environ.get("CAIRN_TRUST_FILE"), home / TRUST_FILE),
@@ -140,13 +142,15 @@ def _known(url: str, what: str, setting: str) -> str:
     return url
 
 
-def _installation(name: str) -> Installation:
+def read_installation(name: str) -> Installation:
+    """The installation of this name. Raises ContextError for what cannot be one."""
     if _INSTALLATION.fullmatch(name) is None:
         raise ContextError(f"CAIRN_INSTALLATION is {name!r}: expected up to 63 of a-z, 0-9 and '-'")
     return Installation(name)
 
 
-def _checked_servers(servers: str) -> str:
+def check_servers(servers: str) -> str:
+    """These addresses of Kafka, as they are. Raises ContextError for what cannot be any."""
     if any(_SERVER.fullmatch(server.strip()) is None for server in servers.split(",")):
         raise ContextError(f"KAFKA_BOOTSTRAP_SERVERS is {servers!r}: expected host:port, joined by commas")
     return servers

@@ -22,7 +22,9 @@ def register(app: typer.Typer) -> None:
 
 def up(
     ctx: typer.Context,
-    installation: Annotated[str, typer.Option(help="Its name: the prefix of its topics.")] = "cairn",
+    installation: Annotated[
+        str, typer.Option(envvar="CAIRN_INSTALLATION", help="Its name: the prefix of its topics.")
+    ] = "cairn",
     person: Annotated[str, typer.Option(help="Your handle: who you are in events.")] = "user",
     quiet: Annotated[bool, typer.Option("--quiet", help="Show only what is about the processes themselves.")] = False,
 ) -> None:
@@ -37,13 +39,15 @@ def up(
     import asyncio
     import os
 
+    from cairn.context import check_servers, read_installation
     from cairn.local.stack import Options
 
+    servers = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "")
     options = Options(
         home=ctx.obj or Path(".cairn"),
-        installation=installation,
+        installation=read_installation(installation).name,
         person=person,
-        bootstrap_servers=os.environ.get("KAFKA_BOOTSTRAP_SERVERS", ""),
+        bootstrap_servers=check_servers(servers) if servers else "",
     )
     asyncio.run(_keep_up(options, quiet=quiet))
 

@@ -51,7 +51,7 @@ def _java(environment: Mapping[str, str]) -> Finding:
     try:
         found = java.find_java(environment)
     except Missing as error:
-        return Finding("Java", False, str(error), java.CURE)
+        return Finding("Java", False, error.what, error.cure)
     return Finding("Java", True, f"{found.version}, from {found.found_in}: {found.path}")
 
 
@@ -61,7 +61,7 @@ def _jars(name: str, wanted: Iterable[jars.Jar], cache: Path) -> Finding:
         return Finding(name, True, f"kept in {cache}")
     detail = f"{sum(jar.size_bytes for jar in lacking) / 1e6:.0f} MB to be fetched at the first start, into {cache}"
     if find_spec("jgo") is None:
-        return Finding(name, False, f"{detail}; but jgo, which fetches it, is not installed", java.CURE)
+        return Finding(name, False, f"{detail}; but jgo, which fetches it, is not installed", jars.FETCHER_CURE)
     return Finding(name, True, detail)
 
 

@@ -2,7 +2,12 @@
 
 
 class Missing(Exception):
-    """Something that a server needs is not on this machine and cannot be fetched."""
+    """Something that a server needs is not on this machine and cannot be fetched: what, and what to do about it."""
+
+    def __init__(self, what: str, cure: str) -> None:
+        super().__init__(f"{what}. To cure it: {cure}.")
+        self.what = what
+        self.cure = cure
 
 
 class StartFailed(Exception):

