@@ -26,11 +26,16 @@ def up(
         str, typer.Option(envvar="CAIRN_INSTALLATION", help="Its name: the prefix of its topics.")
     ] = "cairn",
     person: Annotated[str, typer.Option(help="Your handle: who you are in events.")] = "user",
+    admit: Annotated[
+        list[str] | None,
+        typer.Option(help="Let unsigned events of this upstream system count, e.g. /plant/mes; repeatable."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show only what is about the processes themselves.")] = False,
 ) -> None:
     """Start Kafka, the services and a serving process, and keep them running until Ctrl-C; a second one hurries.
 
-    With KAFKA_BOOTSTRAP_SERVERS set, that Kafka is used instead of one of its own.
+    With KAFKA_BOOTSTRAP_SERVERS set, that Kafka is used instead of one of its own; with CAIRN_OBJECTS, such as
+    s3://bucket/prefix, that object store (and the AWS_ settings for it) instead of a folder.
 
     What ends is started again. What ends again and again is given up while the others go on: `cairn status` shows it,
     and `cairn up`, once stopped, ends with 1. If something does not start at all, or Kafka cannot be kept running,
@@ -48,6 +53,8 @@ def up(
         installation=read_installation(installation).name,
         person=person,
         bootstrap_servers=check_servers(servers) if servers else "",
+        objects=os.environ.get("CAIRN_OBJECTS", ""),
+        admitted=tuple(admit or ()),
     )
     asyncio.run(_keep_up(options, quiet=quiet))
 

@@ -1,23 +1,36 @@
 """Makes the keys of an installation on one machine, and the trust file that says whose word counts for what."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from cairn.events.catalogue import SERVICES, topics_owned_by
 from cairn.events.identity import Installation
-from cairn.events.signing import Signer, Trust, TrustedKey
+from cairn.events.signing import Signer, Trust, TrustedKey, UnsignedSource
 
-_FOR_OUTSIDERS = ("datasets", "labels", "requests")
+_UNSIGNED = ("datasets", "labels")
+_FOR_OUTSIDERS = (*_UNSIGNED, "requests")
 
 
-def ensure_keys(folder: Path, file: Path, installation: Installation, person: str) -> Trust:
-    """Make what is missing of `<folder>/*.key` and the trust file; what is there stays. Raises TrustError."""
+def ensure_keys(
+    folder: Path, file: Path, installation: Installation, person: str, admitted: Iterable[str] = ()
+) -> Trust:
+    """Make what is missing of `<folder>/*.key` and the trust file; what is there stays. Raises TrustError.
+
+    The unsigned events of the `admitted` sources count from now on.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    if file.exists():
-        return Trust.load(file)
-    keys = [_service_key(folder, name, installation) for name in (*SERVICES, "serving")]
-    trust = Trust(keys=(*keys, _user_key(folder, person)))
-    trust.save(file)
+    known = Trust.load(file) if file.exists() else _make_trust(folder, installation, person)
+    missing = [source for source in admitted if not all(known.admits_unsigned(source, one) for one in _UNSIGNED)]
+    unsigned = tuple(UnsignedSource(source=source, topics=_UNSIGNED) for source in missing)
+    trust = known.model_copy(update={"unsigned": known.unsigned + unsigned})
+    if missing or not file.exists():
+        trust.save(file)
     return trust
+
+
+def _make_trust(folder: Path, installation: Installation, person: str) -> Trust:
+    keys = [_service_key(folder, name, installation) for name in (*SERVICES, "serving")]
+    return Trust(keys=(*keys, _user_key(folder, person)))
 
 
 def _service_key(folder: Path, name: str, installation: Installation) -> TrustedKey:

@@ -40,6 +40,10 @@ class Options:
     """The handle of the person whose key `keys/user.key` is."""
     bootstrap_servers: str = ""
     """A Kafka that runs elsewhere; empty starts one here."""
+    objects: str = ""
+    """An object store elsewhere, whose bucket exists; empty keeps objects in the home."""
+    admitted: tuple[str, ...] = ()
+    """Upstream systems whose unsigned events count, by their sources."""
     fast_start: bool = False
     log_format: str = "console"
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -68,6 +72,10 @@ class Stack:
         self.processes: dict[str, Supervised] = {}
         self.given_up: dict[str, str] = {}
         """What is not started again, each with the reason."""
+
+    @property
+    def _objects(self) -> str:
+        return self.options.objects or (self._home / "objects").as_uri()
 
     @property
     def context(self) -> Context:
@@ -114,7 +122,8 @@ class Stack:
         self._tell_nothing()  # a killed one may have left something
         for folder in ("stores", "objects", "logs"):
             (self._home / folder).mkdir(exist_ok=True)
-        ensure_keys(self._home / "keys", self._home / TRUST_FILE, self._installation, self.options.person)
+        keys, trust_file = self._home / "keys", self._home / TRUST_FILE
+        ensure_keys(keys, trust_file, self._installation, self.options.person, self.options.admitted)
         await self._start_kafka()
         await self._make_topics()
         names = (*SERVICES, SERVING)
@@ -207,7 +216,7 @@ class Stack:
             "CAIRN_INSTALLATION": self._installation.name,
             "KAFKA_BOOTSTRAP_SERVERS": self._servers,
             "DATABASE_URL": f"sqlite:///{self._home / 'stores' / name}.db",
-            "CAIRN_OBJECTS": (self._home / "objects").as_uri(),
+            "CAIRN_OBJECTS": self._objects,
             "CAIRN_KEY_FILE": str(self._home / "keys" / f"{name}.key"),
             "CAIRN_TRUST_FILE": str(self._home / TRUST_FILE),
             "CAIRN_HOST": "127.0.0.1",
@@ -222,7 +231,7 @@ class Stack:
         self._running = Running(
             installation=self._installation.name,
             bootstrap_servers=self._servers,
-            objects=(self._home / "objects").as_uri(),
+            objects=self._objects,
             services={name: f"http://127.0.0.1:{ports[name]}" for name in SERVICES},
             serving=f"http://127.0.0.1:{ports[SERVING]}",
         )
