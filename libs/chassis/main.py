@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 
+from cairn.declaration import DeclarationError
 from cairn.events.signing import TrustError
 from chassis.database import Database, StoreError
 from chassis.definition import Definition
@@ -47,7 +48,7 @@ def run_command(
         return commands[command](definition, read, *rest)
     except ValidationError as error:
         return _say(_explain_settings(error), USAGE)
-    except (StoreError, TrustError) as error:
+    except (StoreError, TrustError, DeclarationError) as error:
         return _say(str(error), USAGE)
     except (KafkaUnreachable, OperationalError) as error:
         return _say(str(error), UNREACHABLE)

@@ -108,7 +108,10 @@ class Service:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         self.database.take_ownership(exclusive=False)
         routes = self.definition.routes(self.database) if self.definition.routes else ()
-        app = make_app(self.database, self.metrics, self._unready, self._measure, routes)
+        for collector in self.definition.collectors(self.database) if self.definition.collectors else ():
+            self.metrics.registry.register(collector)
+        lifespan = self.definition.lifespan
+        app = make_app(self.database, self.metrics, self._unready, self._measure, routes, lifespan)
         server = make_server(app, self.settings)
         serving = asyncio.create_task(server.serve())
         try:

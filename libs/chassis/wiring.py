@@ -128,7 +128,7 @@ class Parts:
 def make_server(app: Any, settings: ServiceSettings) -> uvicorn.Server:
     """The HTTP server of the service's own port. Signals stay the service's: it drains before its port closes."""
     config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, log_config=None, lifespan="off", access_log=False
+        app, host=settings.host, port=settings.port, log_config=None, lifespan="on", access_log=False
     )
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[assignment, method-assign]  # uvicorn offers no setting for it

@@ -120,6 +120,8 @@ def model_at(location: Location, model: type[BaseModel]) -> type[BaseModel] | No
     """The model that describes the mapping at a location."""
     found: type[BaseModel] | None = model
     for part in location:
+        if isinstance(part, int):  # an entry of a list, whose model was found with the list
+            continue
         annotation = found.model_fields[str(part)].annotation if found and part in found.model_fields else None
         kinds = (annotation, *get_args(annotation))
         found = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)

@@ -2,22 +2,40 @@
 
 from pathlib import Path
 
-from cairn.events.catalogue import SERVICES, topics_owned_by
+from cairn.events.catalogue import GATEWAY, SERVICES, topics_owned_by
 from cairn.events.identity import Installation
-from cairn.events.signing import Signer, Trust, TrustedKey
+from cairn.events.signing import DELEGATE, Signer, Trust, TrustedKey
 
-_FOR_OUTSIDERS = ("datasets", "labels", "requests")
+_FROM_SYSTEMS = ("datasets", "labels")
+_FOR_OUTSIDERS = (*_FROM_SYSTEMS, "requests")
 
 
-def ensure_keys(folder: Path, file: Path, installation: Installation, person: str) -> Trust:
-    """Make what is missing of `<folder>/*.key` and the trust file; what is there stays. Raises TrustError."""
+def ensure_keys(folder: Path, file: Path, installation: Installation, person: str, *, gateway: bool = False) -> Trust:
+    """Make what is missing of `<folder>/*.key` and the trust file; what is there stays. Raises TrustError.
+
+    The gateway's key may speak for others, so it is made only where a gateway is wanted; it may be added later.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    if file.exists():
-        return Trust.load(file)
-    keys = [_service_key(folder, name, installation) for name in (*SERVICES, "serving")]
-    trust = Trust(keys=(*keys, _user_key(folder, person)))
-    trust.save(file)
+    trust = Trust.load(file) if file.exists() else _first_trust(folder, installation, person)
+    if gateway and trust.key(GATEWAY) is None:
+        trust = Trust(keys=(*trust.keys, _gateway_key(folder, installation)), unsigned=trust.unsigned)
+        trust.save(file)
+    elif not file.exists():
+        trust.save(file)
     return trust
+
+
+def _first_trust(folder: Path, installation: Installation, person: str) -> Trust:
+    keys = [_service_key(folder, name, installation) for name in (*SERVICES, "serving")]
+    return Trust(keys=(*keys, _user_key(folder, person)))
+
+
+def _gateway_key(folder: Path, installation: Installation) -> TrustedKey:
+    """It tells what outsiders bring, in their name: it has asked them who they are."""
+    key = _service_key(folder, GATEWAY, installation)
+    return key.model_copy(
+        update={"roles": (DELEGATE,), "sources": ("*",), "topics": (*key.topics, *_FROM_SYSTEMS)},
+    )
 
 
 def _service_key(folder: Path, name: str, installation: Installation) -> TrustedKey:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from cairn.context import TRUST_FILE, UP_FILE, Context, Running, load_context
-from cairn.events.catalogue import SERVICES
+from cairn.events.catalogue import GATEWAY, SERVICES
 from cairn.events.identity import Installation
 from cairn.local.errors import Missing, StartFailed
 from cairn.local.kafka import LocalKafka
@@ -38,6 +38,8 @@ class Options:
     """A Kafka that runs elsewhere; empty starts one here."""
     fast_start: bool = False
     log_format: str = "console"
+    gateway: Path | None = None
+    """The gateway's configuration; without one there is no gateway."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Further settings for the services; `<service>.<NAME>` is for one of them alone."""
 
@@ -87,12 +89,18 @@ class Stack:
         self._exits.callback(_lock(self._home).close)
         for folder in ("stores", "objects", "logs"):
             (self._home / folder).mkdir(exist_ok=True)
-        ensure_keys(self._home / "keys", self._home / TRUST_FILE, self._installation, self.options.person)
+        ensure_keys(
+            self._home / "keys",
+            self._home / TRUST_FILE,
+            self._installation,
+            self.options.person,
+            gateway=self.options.gateway is not None,
+        )
         await self._start_kafka()
         await create_topics(self._servers, self._installation)
-        names = (*SERVICES, SERVING)
+        names = (*SERVICES, SERVING, GATEWAY)
         ports = dict(zip(names, kept_ports(self._home / "ports.json", *[0] * len(names)), strict=True))
-        for name in names:
+        for name in names if self.options.gateway else names[:-1]:
             process = Supervised(self._program(name, ports), self._say)
             self.processes[name] = process
             await process.start()
@@ -151,6 +159,7 @@ class Stack:
             "CAIRN_PORT": str(ports[name]),
             "CAIRN_SERVING_URL": f"http://127.0.0.1:{ports[SERVING]}",
             "LOG_FORMAT": self.options.log_format,
+            **({"CAIRN_GATEWAY_FILE": str(self.options.gateway.absolute())} if self.options.gateway else {}),
             **for_all,
             **mine,
         }
@@ -161,7 +170,7 @@ class Stack:
             installation=self._installation.name,
             bootstrap_servers=self._servers,
             objects=(self._home / "objects").as_uri(),
-            services={name: f"http://127.0.0.1:{ports[name]}" for name in SERVICES},
+            services={name: f"http://127.0.0.1:{ports[name]}" for name in self.processes if name != SERVING},
             serving=f"http://127.0.0.1:{ports[SERVING]}",
         ).save(self._home)
         self._exits.callback((self._home / UP_FILE).unlink, missing_ok=True)
