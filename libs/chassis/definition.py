@@ -94,6 +94,8 @@ class Work:
     """Tells that it begins; is given the attempt."""
     at_once: int = 1
     """How many tasks one process works on at the same time."""
+    most_attempts: int = 3
+    """How often it is begun and neither ended nor given back in order before it has failed; a postponement counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What the chassis asks of Kafka beside the stream itself: ends, committed offsets, runs of the log."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -123,7 +123,7 @@ class Log:
         self._consumer.assign(list(wanted))
         await self._consumer.commit(wanted)
 
-    async def read(self, start: Mapping[Partition, int], end: Mapping[Partition, int]) -> AsyncIterator[Record]:
+    async def read(self, start: Mapping[Partition, int], end: Mapping[Partition, int]) -> AsyncGenerator[Record]:
         """Every record from `start` up to, not including, `end`; order is kept within a partition."""
         left = {self._kafka(one): end[one] for one, first in start.items() if first < end[one]}
         if not left:

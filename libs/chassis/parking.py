@@ -9,12 +9,13 @@ from cairn.events.catalogue import type_of
 from cairn.events.codec import Malformed, Record
 from cairn.events.operations import RecordParked, RecordRedriven
 from cairn.events.requests import RedriveRequested
-from cairn.events.values import Reason
+from cairn.events.values import Digest, Reason
 from chassis import ledger
+from chassis.inbox import applied_digest
 from chassis.outbox import find_related
 from chassis.positions import Partition
 from chassis.transaction import Place, Transaction, unreadable_cause
-from chassis.upsert import insert_or_ignore
+from chassis.upsert import insert_or_ignore, upsert
 
 if TYPE_CHECKING:
     from chassis.processor import Processor
@@ -35,7 +36,7 @@ def legible(code: str, text: str) -> Malformed:
     return Malformed(code, text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")[:1000])
 
 
-def parked_row(record: Record, reason: Malformed, state: str = "parked") -> dict[str, Any]:
+def parked_row(record: Record, reason: Malformed, state: str = "parked", parking: int = 1) -> dict[str, Any]:
     """A record as the parking table keeps it: raw."""
     return {
         "topic": record.topic,
@@ -47,7 +48,7 @@ def parked_row(record: Record, reason: Malformed, state: str = "parked") -> dict
         "value": record.value,
         "code": reason.code,
         "text": reason.text,
-        "parking": 1,
+        "parking": parking,
         "state": state,
     }
 
@@ -75,25 +76,64 @@ def park(
     processor.settle(step)
 
 
+def park_applied(transaction: Transaction, place: Place, digest: Digest, reason: Reason) -> None:
+    """Park a record that was applied, because the work that it asked for has failed; the same step may tell how.
+
+    What it holds stays in the log: when it is driven again it is not applied a second time, but `record.redriven` is
+    told, from which a projection makes the work pending again.
+    """
+    table = ledger.PARKED
+    before = transaction.connection.execute(select(table.c.parking).where(_lies_at(place))).scalar()
+    reason = reason.model_copy(update={"text": legible(reason.code, reason.text).text})
+    empty = Record(place.topic, place.partition, place.offset, 0, None, (), None)
+    row = parked_row(empty, Malformed(reason.code, reason.text), parking=(before or 0) + 1)
+    transaction.connection.execute(upsert(transaction.connection, table, "topic", "partition", "offset"), row)
+    step = Transaction(
+        transaction.session,
+        transaction.now,
+        transaction.voice,
+        unreadable_cause(place),
+        transaction.positions,
+        told=transaction.told,
+    )
+    parked = RecordParked(
+        service=transaction.voice.service,
+        topic=place.topic,
+        partition=place.partition,
+        offset=place.offset,
+        digest=digest,
+        reason=reason,
+        parking=row["parking"],
+    )
+    step.tell(parked, n=row["parking"])
+
+
+def _lies_at(place: Place) -> Any:
+    table = ledger.PARKED.c
+    return (table.topic == place.topic) & (table.partition == place.partition) & (table.offset == place.offset)
+
+
 def redrive(processor: "Processor", request: RedriveRequested, transaction: Transaction) -> None:
     """Try a parked record again: tell that it was handled, or refuse the request."""
     if request.service != processor.voice.service or _is_answered(request, transaction):
         return
     table = ledger.PARKED
     asked = (request.topic, request.partition, request.offset)
-    this = (table.c.topic == asked[0]) & (table.c.partition == asked[1]) & (table.c.offset == asked[2])
+    this = _lies_at(Place(*asked))
     row = transaction.connection.execute(select(table).where(this)).mappings().first()
     if row is None or row["state"] != "parked":
         found = f"it is {row['state']}" if row else "it was never parked"
         transaction.refuse("not-parked", f"no record is parked at {asked[0]}/{asked[1]}/{asked[2]}: {found}")
         return
     record = ledger.parked_record(dict(row))
-    taken = processor.try_to_take(transaction.session, record, transaction.positions)
-    if isinstance(taken, Malformed):
-        transaction.refuse(taken.code, f"it still cannot be handled: {taken.text}")
-        return
+    digest = applied_digest(transaction.connection, record)
+    if digest is None:
+        taken = processor.try_to_take(transaction.session, record, transaction.positions)
+        if isinstance(taken, Malformed):
+            transaction.refuse(taken.code, f"it still cannot be handled: {taken.text}")
+            return
     transaction.connection.execute(update(table).where(this).values(state="redriven"))
-    _tell_redriven(processor, record, request, transaction)
+    _tell_redriven(processor, record, digest or record.digest, row["parking"], request, transaction)
 
 
 def _is_answered(request: RedriveRequested, transaction: Transaction) -> bool:
@@ -108,7 +148,14 @@ def _is_answered(request: RedriveRequested, transaction: Transaction) -> bool:
     return bool(refused) or any(transaction.cause.ref in evidence for evidence in driven)
 
 
-def _tell_redriven(processor: "Processor", record: Record, request: RedriveRequested, transaction: Transaction) -> None:
+def _tell_redriven(
+    processor: "Processor",
+    record: Record,
+    digest: Digest,
+    parking: int,
+    request: RedriveRequested,
+    transaction: Transaction,
+) -> None:
     cause = unreadable_cause(Place(record.topic, record.partition, record.offset))
     step = Transaction(
         transaction.session, transaction.now, processor.voice, cause, transaction.positions, transaction.place
@@ -119,10 +166,10 @@ def _tell_redriven(processor: "Processor", record: Record, request: RedriveReque
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
-            digest=record.digest,
+            digest=digest,
             reason=Reason(code="requested", text=request.reason, evidence=(transaction.cause.ref,)),
-            parking=1,
+            parking=parking,
         ),
-        n=1,
+        n=parking,
     )
     processor.settle(step)

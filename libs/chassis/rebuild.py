@@ -27,7 +27,20 @@ from chassis.transaction import Place
 from chassis.upsert import insert_or_ignore
 
 _BATCH = 500
-Verdicts = dict[tuple[str, int, int], tuple[str, str, str]]
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was said last of a record that was parked."""
+
+    state: str
+    reason: Malformed
+    parking: int
+    applied: bool
+    """Whether it was applied before it was parked: then not it was at fault, but the work that it asked for."""
+
+
+Verdicts = dict[tuple[str, int, int], Verdict]
 
 
 class RebuildError(StoreError):
@@ -220,28 +233,30 @@ class Rebuild:
         facts = heard.facts
         if isinstance(facts, (RecordParked, RecordRedriven, RecordDiscarded)):
             where = (facts.topic, facts.partition, facts.offset)
+            position = heard_positions(heard.message.envelope.basis).get(where[:2], 0)
+            known = self.verdicts.get(where)
             if isinstance(facts, RecordParked):
-                self.verdicts[where] = ("parked", facts.reason.code, facts.reason.text)
-            elif where in self.verdicts:
-                state = "redriven" if isinstance(facts, RecordRedriven) else "discarded"
-                self.verdicts[where] = (state, *self.verdicts[where][1:])
+                applied = known.applied if known else position > facts.offset
+                reason = Malformed(facts.reason.code, facts.reason.text)
+                self.verdicts[where] = Verdict("parked", reason, facts.parking, applied)
+            elif known:
+                known.state = "redriven" if isinstance(facts, RecordRedriven) else "discarded"
             if isinstance(facts, RecordRedriven):
-                self.driven.at[where] = heard_positions(heard.message.envelope.basis).get(where[:2], 0)
+                self.driven.at.setdefault(where, position)  # what was driven again since had been applied by then
 
     def _take_heard(self, session: Session, record: Record) -> None:
         partition, where = (record.topic, record.partition), (record.topic, record.partition, record.offset)
         for earlier in self.driven.release(partition, record.offset):
             self._apply(session, earlier)
         verdict = self.verdicts.get(where)
-        if verdict is None:
+        if verdict is None or verdict.applied:
             self._apply(session, record)
-            return
-        state, code, text = verdict
-        connection = session.connection()
-        row = parked_row(record, Malformed(code, text), state)
-        connection.execute(insert_or_ignore(connection, ledger.PARKED), row)
-        if state == "redriven":
+        elif where in self.driven.at:
             self.driven.hold(record)
+        if verdict:
+            connection = session.connection()
+            row = parked_row(record, verdict.reason, verdict.state, verdict.parking)
+            connection.execute(insert_or_ignore(connection, ledger.PARKED), row)
 
     def _apply(self, session: Session, record: Record) -> None:
         try:

@@ -26,6 +26,7 @@ def remember_subscription(event: WebhookSubscribed, rows: Rows) -> None:
 @projections.of(WebhookDelivered, WebhookFailed)
 def remember_end(event: WebhookDelivered | WebhookFailed, rows: Rows) -> None:
     """Keep how a delivery ended."""
+    known = rows.get(Delivery, event.webhook, event.topic, event.partition, event.offset)
     rows.put(
         Delivery(
             webhook=event.webhook,
@@ -34,6 +35,7 @@ def remember_end(event: WebhookDelivered | WebhookFailed, rows: Rows) -> None:
             offset=event.offset,
             state=DELIVERED if isinstance(event, WebhookDelivered) else FAILED,
             attempts=event.attempts,
+            redrives=known.redrives if known else 0,
             ended_at=rows.origin.time,
         )
     )
@@ -44,7 +46,7 @@ def remember_redrive(event: RecordRedriven, rows: Rows) -> None:
     """Deliveries of this record that failed are wanted again."""
     if rows.origin.topic == OWN_TOPIC:
         for failed in Store(rows.session).failed_at(event.topic, event.partition, event.offset):
-            failed.state = REDRIVEN
+            failed.state, failed.redrives = REDRIVEN, failed.redrives + 1
             rows.put(failed)
     else:
         remember_heard(event, rows)
@@ -52,6 +54,8 @@ def remember_redrive(event: RecordRedriven, rows: Rows) -> None:
 
 def remember_heard(event: Event, rows: Rows) -> None:
     """Keep where an event lies."""
+    if rows.origin.topic == OWN_TOPIC:
+        return  # a type that other services tell too
     assert rows.partition is not None
     assert rows.offset is not None
     rows.put(

@@ -67,6 +67,8 @@ class Delivery(GatewayTable, table=True):
     offset: int = Field(primary_key=True)
     state: str
     attempts: int
+    redrives: int
+    """How often it was wanted again."""
     ended_at: str
 
 
@@ -103,6 +105,11 @@ class Store:
         """Webhook, type and topic of each subscription."""
         query = select(Subscription.webhook, Subscription.type, Subscription.on).distinct()
         return set(self._session.exec(query).all())
+
+    def redrives(self, webhook: str, topic: str, partition: int, offset: int) -> int:
+        """How often the delivery of a record was wanted again."""
+        row = self._session.get(Delivery, (webhook, topic, partition, offset))
+        return row.redrives if row else 0
 
     def failed_at(self, topic: str, partition: int, offset: int) -> Sequence[Delivery]:
         """The deliveries of a record that failed."""

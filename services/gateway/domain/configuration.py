@@ -52,7 +52,7 @@ class Webhook(Value):
     name: Service
     """Its name. Its secret is in the environment, as CAIRN_WEBHOOK_<NAME>_SECRET, or in the file that …_FILE names."""
     url: HttpUrl
-    """Where events are posted to."""
+    """The address that events are posted to."""
     types: tuple[OutwardType, ...]
     """The types that it is told of."""
     subject: Word = "*"

@@ -20,11 +20,14 @@ from cairn.events import Heard, Installation, Record, Signer, Trust
 from cairn.local.keys import ensure_keys
 from cairn.subscriber import hear
 from cairn.topics import create_topics
+from chassis.database import Database
 from chassis.kafka import Log, new_producer, partitions_of
 from gateway.api import make_routes
 from gateway.api.receiving import Door
 from gateway.api.sending import Sender
+from gateway.api.webhooks import Overview
 from gateway.domain import Configuration, Rate, Token
+from gateway.store import GatewayTable
 
 
 def token(secret: str = SECRET, **changes: Any) -> Token:
@@ -74,7 +77,8 @@ async def standing(servers: str, folder: Path, configuration: Configuration) -> 
     signer = Signer.load(folder / "keys/gateway.key")
     sender = Sender(servers, installation, lambda: new_producer(servers, "tests"))
     door = Door(configuration, installation, signer, sender, lambda: datetime.now(UTC), asyncio.get_running_loop().time)
-    server = uvicorn.Server(uvicorn.Config(Starlette(routes=make_routes(door)), port=0, log_level="error"))
+    overview = Overview(Database(f"sqlite:///{folder / 'gateway.db'}", GatewayTable), (), door.now)
+    server = uvicorn.Server(uvicorn.Config(Starlette(routes=make_routes(door, overview)), port=0, log_level="error"))
 
     serving = asyncio.create_task(server._serve())
     while not server.started:
