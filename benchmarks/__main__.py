@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cairn.local import LocalKafka
 
-NAMES = ("service", "inference", "stack")
+NAMES = ("service", "gateway", "inference", "stack")
 
 
 async def main(names: list[str]) -> None:
