@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 DISTRIBUTIONS := libs/cairn[app,data,sql,s3,local] libs/chassis[postgres] libs/modelkit services/registry services/trainer \
-	services/validator services/deployer services/monitor services/governance_auditor
+	services/validator services/deployer services/monitor services/governance_auditor services/gateway
 
 .PHONY: help
 help: ## show this list
@@ -61,7 +61,7 @@ bench: setup ## run the benchmarks, each beside its floor
 lock: ## make requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
 		--no-emit-index-url --no-emit-find-links $(foreach name,sdk chassis modelkit registry trainer validator \
-		deployer monitor governance-auditor,--no-emit-package cairn-$(name)) requirements.in -o requirements.lock
+		deployer monitor governance-auditor gateway,--no-emit-package cairn-$(name)) requirements.in -o requirements.lock
 
 .PHONY: clean
 clean: ## delete the environment and caches

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cairn.local import LocalKafka
 
-NAMES = ("service", "subscribing", "publishing", "inference", "stack")
+NAMES = ("service", "subscribing", "publishing", "gateway", "inference", "stack")
 
 
 async def main(names: list[str]) -> None:

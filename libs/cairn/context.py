@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import Field, ValidationError
 
-from cairn.events.catalogue import SERVICES
+from cairn.events.catalogue import ALL_SERVICES
 from cairn.events.identity import Installation
 from cairn.events.signing import Signer, Trust
 from cairn.events.values import Value, Word
@@ -170,7 +170,7 @@ def _trust(named: str | None, usual: Path) -> Trust | None:
 
 def _services(environ: Mapping[str, str], running: Running | None) -> dict[str, str]:
     urls = {name: url.rstrip("/") for name, url in running.services.items()} if running else {}
-    return urls | {name: url for name in SERVICES if (url := _checked_url(environ, name))}
+    return urls | {name: url for name in ALL_SERVICES if (url := _checked_url(environ, name))}
 
 
 def _checked_url(environ: Mapping[str, str], service: str) -> str:

@@ -1,10 +1,12 @@
 """What makes one service different from another: a table of contents that the chassis runs."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from prometheus_client.registry import Collector
 from sqlmodel import Session
 from starlette.routing import Route
 
@@ -92,6 +94,8 @@ class Work:
     """Tells that it begins; is given the attempt."""
     at_once: int = 1
     """How many tasks one process works on at the same time."""
+    most_attempts: int = 3
+    """How often it is begun and neither ended nor given back in order before it has failed; a postponement counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,10 @@ class Definition:
     appenders: tuple[Appender, ...] = ()
     routes: Callable[[Any], Sequence[Route]] | None = None
     """The read API, given the running service's database."""
+    lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None
+    """What its routes and its work hold open; Starlette's, entered before the port opens, left after it has closed."""
+    collectors: Callable[[Any], Sequence[Collector]] | None = None
+    """Figures of its own for Prometheus, given the running service's database."""
     preload: tuple[str, ...] = ()
     """Modules that the fork server of its children loads."""
     commands: Mapping[str, Callable[..., int]] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """The service's own port: liveness, readiness, metrics, what is parked, and its read API."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -22,6 +23,7 @@ def make_app(
     unready: Callable[[], list[str]],
     measure: Callable[[], None],
     routes: Sequence[Route],
+    lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None,
 ) -> Starlette:
     """The ASGI application. `unready` answers with the reasons why the service is not ready."""
 
@@ -35,7 +37,8 @@ def make_app(
     async def show_metrics(_request: Request) -> Response:
         await run_in_threadpool(measure)
         metrics.ready.set(0 if unready() else 1)
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        shown = await run_in_threadpool(generate_latest, metrics.registry)
+        return Response(shown, media_type=CONTENT_TYPE_LATEST)
 
     async def parked(_request: Request) -> Response:
         return JSONResponse({"records": await run_in_threadpool(list_parked, database)})
@@ -47,7 +50,8 @@ def make_app(
             Route("/metrics", show_metrics),
             Route("/parked", parked),
             *routes,
-        ]
+        ],
+        lifespan=lifespan,
     )
 
 

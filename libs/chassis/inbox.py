@@ -4,13 +4,20 @@ from enum import Enum
 
 from sqlalchemy import Connection, bindparam, select
 
-from cairn.events.codec import Message
+from cairn.events.codec import Message, Record
 from cairn.events.values import EventRef
 from chassis import ledger
 from chassis.upsert import insert_or_ignore
 
 _DIGEST = select(ledger.INBOX.c.digest).where(
     ledger.INBOX.c.source == bindparam("of_source"), ledger.INBOX.c.id == bindparam("of_id")
+)
+
+
+_DIGEST_AT = select(ledger.INBOX.c.digest).where(
+    ledger.INBOX.c.topic == bindparam("of_topic"),
+    ledger.INBOX.c.partition == bindparam("of_partition"),
+    ledger.INBOX.c.offset == bindparam("of_offset"),
 )
 
 
@@ -46,3 +53,10 @@ def holds(connection: Connection, ref: EventRef) -> bool:
     """Whether an event was applied."""
     found = connection.execute(_DIGEST, {"of_source": ref.source, "of_id": ref.id}).scalar()
     return found is not None
+
+
+def applied_digest(connection: Connection, record: Record) -> str | None:
+    """The digest of the event that was applied from this place in the log; None if none was."""
+    place = {"of_topic": record.topic, "of_partition": record.partition, "of_offset": record.offset}
+    digest: str | None = connection.execute(_DIGEST_AT, place).scalar()
+    return digest

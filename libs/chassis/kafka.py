@@ -1,6 +1,6 @@
 """What the chassis asks of Kafka beside the stream itself: ends, committed offsets, runs of the log."""
 
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -139,7 +139,7 @@ class Log:
         except CommitFailedError as error:
             raise GroupInUse(str(error)) from error
 
-    async def read(self, start: Mapping[Partition, int], end: Mapping[Partition, int]) -> AsyncIterator[Record]:
+    async def read(self, start: Mapping[Partition, int], end: Mapping[Partition, int]) -> AsyncGenerator[Record]:
         """Every record from `start` up to, not including, `end`; order is kept within a partition."""
         left = {self._kafka(one): end[one] for one, first in start.items() if first < end[one]}
         if not left:

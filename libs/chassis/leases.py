@@ -75,6 +75,14 @@ def void_leases(session: Session) -> None:
     session.execute(update(ledger.LEASE).values(token=None, expires_at=0.0))
 
 
+def postpone(session: Session, lease: Lease, until: float) -> None:
+    """Give the task back until then: this attempt is over, another may follow. Raises LeaseLost."""
+    table = ledger.LEASE
+    mine = update(table).where(table.c.token == lease.token)
+    if not session.execute(mine.values(token=None, expires_at=until)).rowcount:  # type: ignore[attr-defined]  # as above
+        raise LeaseLost(lease.task)
+
+
 def give_back(session: Session, lease: Lease) -> None:
     """Give the task back, undone: a stop in order is no failed attempt, the next start takes it up as this same one."""
     mine = update(ledger.LEASE).where(ledger.LEASE.c.token == lease.token)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy.exc import DBAPIError
 
+from cairn.declaration import DeclarationError
 from cairn.events.signing import TrustError
 from cairn.objects import StoreUnreachable
 from chassis.database import Database, StoreError, describe, is_infrastructure
@@ -41,7 +42,7 @@ def run_command(
         if name not in commands:
             return _say(f"unknown command {name!r}; known are: {', '.join(commands)}", USAGE)
         return commands[name](definition, read, *rest)
-    except (SettingsError, StoreError, TrustError) as error:
+    except (SettingsError, StoreError, TrustError, DeclarationError) as error:
         return _say(str(error), USAGE)
     except (KafkaUnreachable, StoreUnreachable) as error:
         return _say(str(error), UNREACHABLE)

@@ -12,14 +12,14 @@ from cairn.events.catalogue import type_of
 from cairn.events.codec import Malformed, Record
 from cairn.events.operations import RecordParked, RecordRedriven
 from cairn.events.requests import RedriveRequested
-from cairn.events.values import EventRef, Reason
+from cairn.events.values import Digest, EventRef, Reason
 from cairn.objects import StoreUnreachable
 from chassis import inbox, ledger
 from chassis.database import ForbiddenWrite, is_infrastructure
 from chassis.outbox import find_related, find_told
 from chassis.positions import Partition
 from chassis.transaction import NotOwner, Place, Transaction, TwoDecisions, unreadable_cause
-from chassis.upsert import insert_or_ignore
+from chassis.upsert import insert_or_ignore, upsert
 
 if TYPE_CHECKING:
     from chassis.processor import Processor
@@ -42,12 +42,21 @@ class Verdict:
 
     reason: Malformed
     """Why it was parked."""
+    parking: int
+    """Which parking of it this was, from 1."""
+    applied: bool
+    """Whether it was applied all the same: then not it was at fault, but the work that it asked for."""
     driven_by: EventRef | None = None
     """The request that had it driven again, if one had."""
 
+    @property
+    def state(self) -> str:
+        """As a parked row has it."""
+        return "redriven" if self.driven_by else "parked"
+
     def stands(self, connection: Connection) -> bool:
         """Whether the record is to be parked again: nobody had it driven, or who had is still to be heard."""
-        return self.driven_by is None or not inbox.holds(connection, self.driven_by)
+        return not self.applied and (self.driven_by is None or not inbox.holds(connection, self.driven_by))
 
 
 def load_verdicts(connection: Connection, positions: Mapping[Partition, int]) -> dict[Place, Verdict]:
@@ -62,7 +71,9 @@ def load_verdicts(connection: Connection, positions: Mapping[Partition, int]) ->
         if facts.offset < positions.get((facts.topic, facts.partition), 0):
             continue
         if isinstance(facts, RecordParked):
-            verdicts[place] = Verdict(Malformed(facts.reason.code, facts.reason.text))
+            verdicts[place] = Verdict(
+                Malformed(facts.reason.code, facts.reason.text), facts.parking, applied=facts.applied
+            )
         elif place in verdicts:
             verdicts[place] = replace(verdicts[place], driven_by=facts.reason.evidence[0])
     return verdicts
@@ -84,7 +95,7 @@ def _legible(code: str, text: str) -> Malformed:
     return Malformed(code, text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")[:1000])
 
 
-def parked_row(record: Record, reason: Malformed, state: str = "parked") -> dict[str, Any]:
+def parked_row(record: Record, reason: Malformed, state: str = "parked", parking: int = 1) -> dict[str, Any]:
     """A record as the parking table keeps it: raw."""
     return {
         "topic": record.topic,
@@ -96,14 +107,14 @@ def parked_row(record: Record, reason: Malformed, state: str = "parked") -> dict
         "value": record.value,
         "code": reason.code,
         "text": reason.text,
-        "parking": 1,
+        "parking": parking,
         "state": state,
     }
 
 
-def keep(connection: Connection, record: Record, reason: Malformed, state: str = "parked") -> None:
+def keep(connection: Connection, record: Record, reason: Malformed, state: str = "parked", parking: int = 1) -> None:
     """Put a record among the parked ones."""
-    connection.execute(insert_or_ignore(connection, ledger.PARKED), parked_row(record, reason, state))
+    connection.execute(insert_or_ignore(connection, ledger.PARKED), parked_row(record, reason, state, parking))
 
 
 def park(
@@ -128,6 +139,44 @@ def park(
     processor.settle(step)
 
 
+def park_applied(transaction: Transaction, place: Place, digest: Digest, reason: Reason) -> None:
+    """Park a record that was applied, because the work that it asked for has failed; the same step may tell how.
+
+    What it holds stays in the log: when it is driven again it is not applied a second time, but `record.redriven` is
+    told, from which a projection makes the work pending again.
+    """
+    table = ledger.PARKED
+    before = transaction.connection.execute(select(table.c.parking).where(_lies_at(place))).scalar()
+    reason = reason.model_copy(update={"text": _legible(reason.code, reason.text).text})
+    empty = Record(place.topic, place.partition, place.offset, 0, None, (), None)
+    row = parked_row(empty, Malformed(reason.code, reason.text), parking=(before or 0) + 1)
+    transaction.connection.execute(upsert(transaction.connection, table, "topic", "partition", "offset"), row)
+    step = Transaction(
+        transaction.session,
+        transaction.now,
+        transaction.voice,
+        unreadable_cause(place),
+        transaction.positions,
+        told=transaction.told,
+    )
+    parked = RecordParked(
+        service=transaction.voice.service,
+        topic=place.topic,
+        partition=place.partition,
+        offset=place.offset,
+        digest=digest,
+        reason=reason,
+        parking=row["parking"],
+        applied=True,
+    )
+    step.tell(parked, n=row["parking"])
+
+
+def _lies_at(place: Place) -> Any:
+    table = ledger.PARKED.c
+    return (table.topic == place.topic) & (table.partition == place.partition) & (table.offset == place.offset)
+
+
 def redrive(processor: "Processor", request: RedriveRequested, transaction: Transaction) -> None:
     """Try a parked record again: tell that it was handled, or refuse the request.
 
@@ -150,14 +199,16 @@ def redrive(processor: "Processor", request: RedriveRequested, transaction: Tran
         transaction.refuse("not-parked", f"no record is parked at {place}: {found}")
         return
     record = ledger.parked_record(dict(row))
-    taken = processor.try_to_take(transaction.session, record, transaction.positions, transaction.place)
-    if not isinstance(taken, Malformed):
-        _note_driven(transaction.connection, place)
-        _tell_driven(processor, record, request, transaction)
-    elif driven_before:
-        raise Unfit(taken)
-    else:
-        transaction.refuse(taken.code, f"it still cannot be handled: {taken.text}")
+    digest = inbox.applied_digest(transaction.connection, record)
+    if digest is None:
+        taken = processor.try_to_take(transaction.session, record, transaction.positions, transaction.place)
+        if isinstance(taken, Malformed):
+            if driven_before:
+                raise Unfit(taken)
+            transaction.refuse(taken.code, f"it still cannot be handled: {taken.text}")
+            return
+    _note_driven(transaction.connection, place)
+    _tell_driven(processor, record, digest or record.digest, row["parking"], request, transaction)
 
 
 def _find(connection: Connection, place: Place) -> Any:
@@ -166,11 +217,6 @@ def _find(connection: Connection, place: Place) -> Any:
 
 def _note_driven(connection: Connection, place: Place) -> None:
     connection.execute(update(ledger.PARKED).where(_lies_at(place)).values(state="redriven"))
-
-
-def _lies_at(place: Place) -> Any:
-    table = ledger.PARKED.c
-    return (table.topic == place.topic) & (table.partition == place.partition) & (table.offset == place.offset)
 
 
 def _was_refused(transaction: Transaction) -> bool:
@@ -185,7 +231,14 @@ def _was_driven(place: Place, transaction: Transaction) -> bool:
     return any(transaction.cause.ref in facts.reason.evidence for facts in driven)
 
 
-def _tell_driven(processor: "Processor", record: Record, request: RedriveRequested, transaction: Transaction) -> None:
+def _tell_driven(
+    processor: "Processor",
+    record: Record,
+    digest: Digest,
+    parking: int,
+    request: RedriveRequested,
+    transaction: Transaction,
+) -> None:
     cause = unreadable_cause(Place.of(record))
     step = Transaction(
         transaction.session, transaction.now, processor.voice, cause, transaction.positions, transaction.place
@@ -196,10 +249,10 @@ def _tell_driven(processor: "Processor", record: Record, request: RedriveRequest
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
-            digest=record.digest,
+            digest=digest,
             reason=Reason(code="requested", text=request.reason, evidence=(transaction.cause.ref,)),
-            parking=1,
+            parking=parking,
         ),
-        n=1,
+        n=parking,
     )
     processor.settle(step)

@@ -118,7 +118,7 @@ class Processor:
             outcome.parked.append((record, taken))
             return
         if verdict is not None:
-            parking.keep(session.connection(), record, verdict.reason, "redriven")
+            parking.keep(session.connection(), record, verdict.reason, verdict.state, verdict.parking)
         outcome.add(taken)
 
     def _refuse_gap(self, record: Record, expected: int) -> None:

@@ -37,6 +37,10 @@ class Verdict:
     state: str
     """As a parked row has it: parked, redriven or discarded."""
     reason: Malformed
+    parking: int
+    """Which parking of it this was, from 1."""
+    applied: bool
+    """Whether it was applied all the same: then not it was at fault, but the work that it asked for."""
 
 
 @dataclass(slots=True)
@@ -210,27 +214,31 @@ class Rebuild:
         facts = heard.facts
         if isinstance(facts, (RecordParked, RecordRedriven, RecordDiscarded)):
             where = (facts.topic, facts.partition, facts.offset)
+            position = heard_positions(heard.message.envelope.basis).get(where[:2], 0)
+            known = self.verdicts.get(where)
             if isinstance(facts, RecordParked):
-                self.verdicts[where] = Verdict("parked", Malformed(facts.reason.code, facts.reason.text))
-            elif where in self.verdicts:
+                applied = known.applied if known else facts.applied
+                reason = Malformed(facts.reason.code, facts.reason.text)
+                self.verdicts[where] = Verdict("parked", reason, facts.parking, applied)
+            elif known:
                 state = "redriven" if isinstance(facts, RecordRedriven) else "discarded"
-                self.verdicts[where] = replace(self.verdicts[where], state=state)
+                self.verdicts[where] = replace(known, state=state)
             if isinstance(facts, RecordRedriven):
-                self.driven.at[where] = heard_positions(heard.message.envelope.basis).get(where[:2], 0)
+                self.driven.at.setdefault(where, position)  # what was driven again since had been applied by then
 
     def _take_heard(self, session: Session, record: Record) -> None:
         partition, where = (record.topic, record.partition), (record.topic, record.partition, record.offset)
         for earlier in self.driven.release(partition, record.offset):
             self._apply(session, earlier)
         verdict = self.verdicts.get(where)
-        if verdict is None:
+        if verdict is None or verdict.applied:
             self._apply(session, record)
-            return
-        connection = session.connection()
-        row = parked_row(record, verdict.reason, verdict.state)
-        connection.execute(insert_or_ignore(connection, ledger.PARKED), row)
-        if verdict.state == "redriven":
+        elif where in self.driven.at:
             self.driven.hold(record)
+        if verdict:
+            connection = session.connection()
+            row = parked_row(record, verdict.reason, verdict.state, verdict.parking)
+            connection.execute(insert_or_ignore(connection, ledger.PARKED), row)
 
     def _apply(self, session: Session, record: Record) -> None:
         try:

@@ -118,7 +118,9 @@ class Service:
         port = open_port(self.settings)
         self._port = port.getsockname()[1]
         routes = self.definition.routes(self.database) if self.definition.routes else ()
-        app = make_app(self.database, self.metrics, self._unready, self._measure, routes)
+        for collector in self.definition.collectors(self.database) if self.definition.collectors else ():
+            self.metrics.registry.register(collector)
+        app = make_app(self.database, self.metrics, self._unready, self._measure, routes, self.definition.lifespan)
         server = make_server(app)
         serving = asyncio.create_task(server.serve([port]))
         try:

@@ -15,7 +15,7 @@ from sqlmodel import Session
 
 from cairn.broker import partition_of
 from cairn.children import ChildFailed, Children, Limits
-from cairn.events.catalogue import OPERATIONS, SERVICES, TOPICS, type_of
+from cairn.events.catalogue import ALL_SERVICES, GATEWAY, OPERATIONS, TOPICS, type_of
 from cairn.events.codec import CATALOGUE, Outgoing, Record, write
 from cairn.events.envelope import Envelope
 from cairn.events.event import Event
@@ -35,12 +35,14 @@ from chassis.transaction import Voice
 from chassis.waiting import Clerk
 from chassis.work import Worker
 
-OWNERS = (*SERVICES, "serving", "upstream", "people")
+OWNERS = (*ALL_SERVICES, "serving", "upstream", "people")
+_SPOKEN_FOR = {GATEWAY: ("upstream",)}
+"""Whose topics an owner writes too, in their name."""
 
 
 def _sources_of(owner: str, installation: Installation) -> tuple[str, ...]:
     source = installation.source(owner)
-    return ("*",) if owner in ("upstream", "people") else (source, f"{source}/*")
+    return ("*",) if owner in ("upstream", "people", GATEWAY) else (source, f"{source}/*")
 
 
 def make_trust(installation: Installation) -> tuple[dict[str, Signer], Trust]:
@@ -51,11 +53,11 @@ def make_trust(installation: Installation) -> tuple[dict[str, Signer], Trust]:
             keyid=owner,
             public_key=signer.public_text,
             principal=f"service/{owner}",
-            roles=(DELEGATE,) if owner == "people" else (),
-            sources=("*",)
-            if owner in ("upstream", "people")
-            else (installation.source(owner), f"{installation.source(owner)}/*"),
-            topics=tuple(topic.name for topic in TOPICS.values() if topic.owner == owner),
+            roles=(DELEGATE,) if owner in ("people", GATEWAY) else (),
+            sources=_sources_of(owner, installation),
+            topics=tuple(
+                topic.name for topic in TOPICS.values() if topic.owner in (owner, *_SPOKEN_FOR.get(owner, ()))
+            ),
         )
         for owner, signer in signers.items()
     )
@@ -105,7 +107,9 @@ class World:
         bare = topic or (f"{OPERATIONS}.{owner}" if entry.topic == OPERATIONS else entry.topic)
         speaker = owner or TOPICS[bare].owner
         instant = format_instant(self.clock())
-        default_source = self.installation.source(speaker) if speaker in (*SERVICES, "serving") else f"/test/{speaker}"
+        default_source = (
+            self.installation.source(speaker) if speaker in (*ALL_SERVICES, "serving") else f"/test/{speaker}"
+        )
         envelope = replace(
             Envelope(
                 id=str(uuid4()),

@@ -151,7 +151,7 @@ def open_port(settings: ServiceSettings) -> socket.socket:
 
 def make_server(app: Any) -> uvicorn.Server:
     """The HTTP server of the service's own port. Signals stay the service's: it drains before its port closes."""
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", access_log=False))
     server.capture_signals = contextlib.nullcontext  # type: ignore[assignment, method-assign]  # uvicorn offers no setting for it
     return server
 

@@ -19,11 +19,13 @@ from chassis.backoff import backoff_seconds
 from chassis.database import Database, is_infrastructure
 from chassis.definition import Task, Work
 from chassis.failpoints import Failpoints
-from chassis.leases import Lease, LeaseLost, claim, give_back, release, renew
+from chassis.kafka import KafkaUnreachable
+from chassis.leases import Lease, LeaseLost, claim, give_back, postpone, release, renew
 from chassis.processor import Processor
 from chassis.transaction import Transaction
 
-MOST_ATTEMPTS = 3
+MOST_FAILURES = 3
+"""Of children and of this machine, within one attempt."""
 log = structlog.get_logger()
 
 
@@ -33,6 +35,14 @@ class WorkFailed(Exception):
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+class WorkPostponed(Exception):
+    """The work did not succeed now, but may; carries the seconds until it is attempted again, at the earliest."""
+
+    def __init__(self, seconds: float, text: str) -> None:
+        super().__init__(text)
+        self.seconds = seconds
 
 
 @dataclass(slots=True)
@@ -120,7 +130,7 @@ class Worker:
                 return None
         with self.database.begin() as session:
             claimed = claim(session, self.work, self.lease_seconds)
-            if claimed and self.work.begin and claimed[1].attempt <= MOST_ATTEMPTS:
+            if claimed and self.work.begin and claimed[1].attempt <= self.work.most_attempts:
                 task, lease = claimed
                 begin = self.work.begin
                 self.processor.step_within(
@@ -148,8 +158,8 @@ class Worker:
         failures = 0
         while True:
             try:
-                if lease.attempt > MOST_ATTEMPTS:
-                    raise WorkFailed("too-many-attempts", f"it was begun {MOST_ATTEMPTS} times and never ended")
+                if lease.attempt > (most := self.work.most_attempts):
+                    raise WorkFailed("too-many-attempts", f"it was begun {most} times and never ended")
                 with tempfile.TemporaryDirectory(prefix="cairn-") as directory:
                     result = await self.work.run(task, self._job(task, lease, Path(directory)))
                 await self.run_blocking(self._finish, task, lease, result)
@@ -157,10 +167,14 @@ class Worker:
             except (WorkFailed, ChildFailed) as error:
                 await self.run_blocking(self._fail, task, lease, error.code, str(error))
                 return
-            except (StoreUnreachable, ChildDied, OSError) as error:
+            except WorkPostponed as error:
+                log.info("work.postponed", work=self.work.name, task=task.id, seconds=error.seconds, why=str(error))
+                await self.run_blocking(self._postpone, lease, error.seconds)
+                return
+            except (StoreUnreachable, KafkaUnreachable, ChildDied, OSError) as error:
                 failures += 1
                 log.warning("work.retry", work=self.work.name, task=task.id, error=repr(error), failures=failures)
-                if not isinstance(error, StoreUnreachable) and failures >= MOST_ATTEMPTS:
+                if not isinstance(error, StoreUnreachable | KafkaUnreachable) and failures >= MOST_FAILURES:
                     code = "child-died" if isinstance(error, ChildDied) else "no-resources"
                     await self.run_blocking(self._fail, task, lease, code, str(error))
                     return
@@ -233,6 +247,10 @@ class Worker:
                 return
             except Exception as error:  # noqa: BLE001 # the store is in trouble; the lease may outlive it
                 log.warning("work.heartbeat", error=repr(error))
+
+    def _postpone(self, lease: Lease, seconds: float) -> None:
+        with self.database.begin(deciding=False) as session:
+            postpone(session, lease, time.time() + seconds)
 
     def _give_back(self, lease: Lease) -> None:
         with self.database.begin(deciding=False) as session:

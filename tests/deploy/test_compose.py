@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cairn.events import SERVICES
+from cairn.declaration import read_document
+from cairn.events import ALL_SERVICES
+from gateway.domain import Configuration
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -15,7 +17,7 @@ PARTS = COMPOSE["services"]
 
 
 def test_every_service_and_a_serving_process_are_there():
-    assert {*SERVICES, "serving", "kafka", "postgres", "object-store"} <= PARTS.keys()
+    assert {*ALL_SERVICES, "serving", "kafka", "postgres", "object-store"} <= PARTS.keys()
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -49,7 +51,7 @@ def test_every_required_variable_has_an_example_and_the_other_way_round():
     assert required == given
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", ALL_SERVICES)
 def test_each_service_has_its_own_database_user_and_key(service):
     module, environment = service.replace("-", "_"), PARTS[service]["environment"]
     assert PARTS[service]["command"] == [module]
@@ -59,7 +61,7 @@ def test_each_service_has_its_own_database_user_and_key(service):
     assert module in (ROOT / "deploy/postgres.sh").read_text()
 
 
-@pytest.mark.parametrize("name", [*SERVICES, "serving"])
+@pytest.mark.parametrize("name", [*ALL_SERVICES, "serving"])
 def test_our_image_runs_without_privileges(name):
     part = PARTS[name]
     assert part["read_only"]
@@ -70,3 +72,13 @@ def test_the_image_does_not_run_as_root_and_has_a_health_check():
     lines = (ROOT / "deploy/Dockerfile").read_text().splitlines()
     assert "USER cairn" in lines
     assert any(line.startswith("HEALTHCHECK") for line in lines)
+
+
+def test_the_gateway_is_left_out_unless_asked_for_and_its_file_can_be_read():
+    assert PARTS["gateway"]["profiles"] == ["gateway"]
+    file = ROOT / "deploy/gateway.yaml"
+    assert read_document(file, file.name, Configuration) == Configuration()
+    shown = "\n".join(line.replace("#  ", "  ", 1) for line in file.read_text().splitlines()[1:])
+    shown = shown.replace(": []", ":").replace("sha256:…", "sha256:" + "0" * 64)
+    configuration = read_document(shown, file.name, Configuration)
+    assert (len(configuration.tokens), len(configuration.webhooks)) == (1, 1)

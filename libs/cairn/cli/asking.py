@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from cairn.cli.faults import CheckFailed, OutOfReach, WrongUsage
 from cairn.context import Context, load_context
-from cairn.events import Event, RecordParked, RequestRefused
+from cairn.events import Event, RecordParked, RecordRedriven, RequestRefused
 from cairn.events.codec import Heard, Record
 from cairn.events.envelope import cause_name
 from cairn.publisher import Publisher, Receipt
@@ -75,6 +75,8 @@ def _same_place(facts: RecordParked, receipt: Receipt) -> bool:
 def _names(heard: Heard, receipt: Receipt) -> bool:
     if isinstance(heard.facts, RequestRefused):
         return (heard.facts.request.source, heard.facts.request.id) == (receipt.source, receipt.id)
+    if isinstance(heard.facts, RecordRedriven):  # its cause is the record, so that any request leads to the same event
+        return any((one.source, one.id) == (receipt.source, receipt.id) for one in heard.facts.reason.evidence)
     return heard.message.envelope.causationid == cause_name(receipt.source, receipt.id)
 
 

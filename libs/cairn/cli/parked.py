@@ -72,8 +72,8 @@ def redrive(
 def service_named(name: str) -> str:
     """The name itself. Raises WrongUsage where it is no service."""
     from cairn.cli.faults import WrongUsage
-    from cairn.events import SERVICES
+    from cairn.events import ALL_SERVICES
 
-    if name not in SERVICES:
-        raise WrongUsage(f"there is no service {name!r}: expected one of {', '.join(SERVICES)}")
+    if name not in ALL_SERVICES:
+        raise WrongUsage(f"there is no service {name!r}: expected one of {', '.join(ALL_SERVICES)}")
     return name

@@ -30,6 +30,9 @@ def up(
         list[str] | None,
         typer.Option(help="Let unsigned events of this upstream system count, e.g. /plant/mes; repeatable."),
     ] = None,
+    gateway: Annotated[
+        Path | None, typer.Option(help="Also start the gateway, the HTTP door, with this configuration.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show only what is about the processes themselves.")] = False,
 ) -> None:
     """Start Kafka, the services and a serving process, and keep them running until Ctrl-C; a second one hurries.
@@ -55,6 +58,7 @@ def up(
         bootstrap_servers=check_servers(servers) if servers else "",
         objects=os.environ.get("CAIRN_OBJECTS", ""),
         admitted=tuple(admit or ()),
+        gateway=gateway,
     )
     asyncio.run(_keep_up(options, quiet=quiet))
 
@@ -88,6 +92,8 @@ async def _keep_up(options: "Options", *, quiet: bool) -> None:
             is_up = True
             context = stack.context
             emit(f"Cairn is up: Kafka at {context.bootstrap_servers}, inference at {context.serving_url}")
+            if "gateway" in context.services:
+                emit(f"the gateway takes events at {context.services['gateway']}/events")
             emit("next: cairn apply model.yaml, cairn events tail --follow, cairn status. Ctrl-C stops it")
             await stack.run()
     except asyncio.CancelledError:
@@ -123,6 +129,7 @@ def prepare(
     keys: Annotated[Path | None, typer.Option(help="Make keys and trust.json in this folder, where missing.")] = None,
     replicas: Annotated[int, typer.Option(min=1, help="How many brokers keep each record.")] = 1,
     person: Annotated[str, typer.Option(help="The handle of the person whose key is user.key.")] = "user",
+    gateway: Annotated[bool, typer.Option("--gateway", help="Make the key of a gateway too.")] = False,
 ) -> None:
     """Make what an installation needs before its first start: topics, the bucket, and keys where asked."""
     import asyncio
@@ -136,9 +143,8 @@ def prepare(
     from cairn.objects.s3 import S3Store
 
     if keys:
-        trust = ensure_keys(
-            keys, keys / "trust.json", Installation(os.environ.get("CAIRN_INSTALLATION") or "cairn"), person
-        )
+        installation = Installation(os.environ.get("CAIRN_INSTALLATION") or "cairn")
+        trust = ensure_keys(keys, keys / "trust.json", installation, person, gateway=gateway)
         emit(f"{len(trust.keys)} keys are in {keys}")
     context = asking.context_of(ctx)
     store = open_store(context.objects(), s3=read_s3_settings(os.environ))

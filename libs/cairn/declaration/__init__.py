@@ -1,12 +1,12 @@
-"""Reads a model's declaration from one YAML file, and says at once all that is wrong with it."""
+"""Reads what people write in YAML, a model's declaration above all, and says at once all that is wrong with it."""
 
 import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from cairn.declaration.problems import DeclarationError, Problem
@@ -15,7 +15,9 @@ from cairn.declaration.wording import location_of, problem_of
 from cairn.events.declaration import Declaration
 from cairn.events.values import Digest
 
-__all__ = ["LARGEST_BYTES", "DeclarationError", "Problem", "declaration_digest", "read_declaration"]
+__all__ = ["LARGEST_BYTES", "DeclarationError", "Problem", "declaration_digest", "read_declaration", "read_document"]
+
+Model = TypeVar("Model", bound=BaseModel)
 
 LARGEST_BYTES = 64 * 1024
 """A larger file is refused."""
@@ -27,11 +29,16 @@ def read_declaration(path_or_text: Path | str, name: str) -> Declaration:
     The file may come from anyone. Raises DeclarationError, which tells of every problem the line, the column, the
     key, what was found and what was expected.
     """
+    return read_document(path_or_text, name, Declaration)
+
+
+def read_document(path_or_text: Path | str, name: str, model: type[Model]) -> Model:
+    """As `read_declaration`, for another kind of document."""
     tree = read_tree(_text_of(path_or_text, name))
-    problems = [*tree.problems, *(_problems(tree) if tree.complete else ())]
+    problems = [*tree.problems, *(_problems(tree, model) if tree.complete else ())]
     if problems:
         raise DeclarationError(name, problems)
-    return _validated(tree.root)
+    return _validated(tree.root, model)
 
 
 def declaration_digest(declaration: Declaration) -> Digest:
@@ -62,39 +69,39 @@ def _of_whole(name: str, text: str) -> DeclarationError:
     return DeclarationError(name, [Problem(0, 0, "", text)])
 
 
-def _validated(data: Any) -> Declaration:
+def _validated(data: Any, model: type[Model]) -> Model:
     # Strict, so that "0.8" is no number; as JSON, where strict still takes a list for a tuple.
-    return Declaration.model_validate_json(json.dumps(data), strict=True)
+    return model.model_validate_json(json.dumps(data), strict=True)
 
 
-def _problems(tree: Tree) -> Iterator[Problem]:
+def _problems(tree: Tree, model: type[BaseModel]) -> Iterator[Problem]:
     if not isinstance(tree.root, dict):
-        known = ", ".join(Declaration.model_fields)
+        known = ", ".join(model.model_fields)
         yield Problem(*tree.values[()], "", f"expected a mapping with the keys {known}")
         return
-    for error in _all_errors(tree.root):
+    for error in _all_errors(tree.root, model):
         location = location_of(error)
         if not any(location[: len(spoiled)] == spoiled for spoiled in tree.spoiled):
-            yield problem_of(error, tree, Declaration)
+            yield problem_of(error, tree, model)
 
 
-def _all_errors(data: dict[str, Any]) -> Iterator[ErrorDetails]:
+def _all_errors(data: dict[str, Any], model: type[BaseModel]) -> Iterator[ErrorDetails]:
     """All errors, also the contradictions that show only once what was wrong before is left out."""
-    found = _errors(data)
+    found = _errors(data, model)
     while found:
         yield from found
         culprits = {_top(location_of(error)) for error in found} & data.keys()
         data = {key: value for key, value in data.items() if key not in culprits}
-        found = [error for error in _errors(data) if error["type"] == "value_error"] if culprits else []
+        found = [error for error in _errors(data, model) if error["type"] == "value_error"] if culprits else []
 
 
 def _top(location: Location) -> str:
     return str(location[0]) if location else ""
 
 
-def _errors(data: dict[str, Any]) -> list[ErrorDetails]:
+def _errors(data: dict[str, Any], model: type[BaseModel]) -> list[ErrorDetails]:
     try:
-        _validated(data)
+        _validated(data, model)
     except ValidationError as error:
         return error.errors(include_url=False)
     return []

@@ -32,6 +32,7 @@ _EXPECTED = {
     "literal_error": "{expected}",
 }
 _ON_A_KEY = "[key]"
+_MOST_SHOWN = 20
 
 
 def location_of(error: ErrorDetails) -> Location:
@@ -71,7 +72,10 @@ def _expected(error: ErrorDetails) -> str:
         return _forms().get(context["pattern"], f"the form {context['pattern']}")
     expected = _EXPECTED.get(error["type"], error["msg"]).format(**context)
     if error["type"] == "literal_error" and isinstance(found, str):
-        near = difflib.get_close_matches(found, re.findall(r"'([^']*)'", expected), n=1)
+        known = re.findall(r"'([^']*)'", expected)
+        near = difflib.get_close_matches(found, known, n=1)
+        if len(known) > _MOST_SHOWN:
+            expected = f"one of the {len(known)} that there are, such as {known[0]!r}"
         return expected + (f"; did you mean {near[0]!r}?" if near else "")
     if error["type"] == "string_type" and isinstance(found, bool | int | float):
         return expected + " (in quotes, it is one)"
@@ -120,6 +124,8 @@ def model_at(location: Location, model: type[BaseModel]) -> type[BaseModel] | No
     """The model that describes the mapping at a location."""
     found: type[BaseModel] | None = model
     for part in location:
+        if isinstance(part, int):  # an entry of a list, whose model was found with the list
+            continue
         annotation = found.model_fields[str(part)].annotation if found and part in found.model_fields else None
         kinds = (annotation, *get_args(annotation))
         found = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)

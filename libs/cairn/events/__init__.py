@@ -1,6 +1,17 @@
 """The contract: every event, its envelope, its identity, its signature, and how it travels on Kafka."""
 
-from cairn.events.catalogue import CATALOGUE, SERVICES, TOPICS, EventType, Topic, topic_for, topics_owned_by, type_of
+from cairn.events.catalogue import (
+    ALL_SERVICES,
+    CATALOGUE,
+    GATEWAY,
+    SERVICES,
+    TOPICS,
+    EventType,
+    Topic,
+    topic_for,
+    topics_owned_by,
+    type_of,
+)
 from cairn.events.codec import Heard, Malformed, Message, Outgoing, Record, check, read, write
 from cairn.events.datasets import DatasetPublished
 from cairn.events.declaration import Declaration
@@ -27,7 +38,16 @@ from cairn.events.monitoring import (
     WindowClosed,
     WindowRevised,
 )
-from cairn.events.operations import CensusReported, RecordDiscarded, RecordParked, RecordRedriven, RequestRefused
+from cairn.events.operations import (
+    CensusReported,
+    RecordDiscarded,
+    RecordParked,
+    RecordRedriven,
+    RequestRefused,
+    WebhookDelivered,
+    WebhookFailed,
+    WebhookSubscribed,
+)
 from cairn.events.policy import Policy
 from cairn.events.predictions import PredictionsServed
 from cairn.events.registry import ModelDeclared, ModelPromoted, ModelRegistered

@@ -26,6 +26,10 @@ from cairn.events.event import Event
 SERVICES = ("registry", "trainer", "validator", "deployer", "monitor", "governance-auditor")
 """The six services, in the order in which they are brought up."""
 
+GATEWAY = "gateway"
+ALL_SERVICES = (*SERVICES, GATEWAY)
+"""With the door for systems that do not speak Kafka: the six are whole without it."""
+
 OUTSIDE = ("upstream", "people")
 """Who writes topics with programs of their own: data systems, people and CI."""
 
@@ -91,7 +95,7 @@ TOPICS = {
         Topic("monitoring", "monitor", max_value_bytes=256 * 1024),
         Topic("governance", "governance-auditor"),
         Topic("checkpoints", "governance-auditor"),
-        *(Topic(f"operations.{service}", service) for service in SERVICES),
+        *(Topic(f"operations.{service}", service) for service in ALL_SERVICES),
     )
 }
 """Every topic by its name, the operations of each service included."""
@@ -182,6 +186,13 @@ CATALOGUE: dict[str, EventType] = {
         operations.RecordDiscarded,
         operations.RequestRefused,
         operations.CensusReported,
+    ),
+    **_types(
+        f"{OPERATIONS}.{GATEWAY}",
+        "service",
+        operations.WebhookSubscribed,
+        operations.WebhookDelivered,
+        operations.WebhookFailed,
     ),
 }
 """Every type by its name."""

@@ -133,7 +133,7 @@ def _message(
     known.setdefault("subject", (record.key or b"").decode(errors="replace"))
     if "time" not in known:
         known["time"] = format_instant(appended_at(record))
-    return Message(record, Envelope(**known), entry, attributes, content_type, data)
+    return Message(record, Envelope(**known), entry, attributes, content_type, data)  # type: ignore[arg-type]  # only texts are among the known
 
 
 def _unknown_type(type_name: str, versions: Versions) -> Malformed:
@@ -244,7 +244,7 @@ def write_bytes(
     value: bytes, key: str, envelope: Envelope, topic: str, installation: Installation, signer: Signer | None
 ) -> Outgoing:
     """As `write`, for a payload that is already bytes."""
-    attributes = [("specversion", "1.0")]
+    attributes = [("specversion", "1.0"), *envelope.extensions]
     attributes += [(name, text) for name in ATTRIBUTES if name in _FIELDS and (text := getattr(envelope, name))]
     if signer:
         attributes = [(name, text) for name, text in attributes if name not in ("keyid", "signature")]

@@ -44,6 +44,8 @@ class Envelope:
     traceparent: str = ""
     keyid: str = ""
     signature: str = ""
+    extensions: tuple[tuple[str, str], ...] = ()
+    """What an outsider sent beside these, carried on for him; name and value. Readers find it in the message."""
 
     @property
     def story(self) -> str:

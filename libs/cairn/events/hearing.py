@@ -3,7 +3,7 @@
 What is told, and by whom, is the catalogue's matter. Nobody hears its own topics: what a service told, it knows.
 """
 
-from cairn.events.catalogue import TOPICS
+from cairn.events.catalogue import GATEWAY, TOPICS
 
 AUDITOR = "governance-auditor"
 
@@ -15,8 +15,10 @@ HEARD: dict[str, tuple[str, ...]] = {
     "monitor": ("predictions", "labels", "deployment", "registry", "requests"),
     AUDITOR: tuple(topic.name for topic in TOPICS.values() if topic.owner != AUDITOR),
     "serving": ("deployment",),
+    GATEWAY: tuple(topic.name for topic in TOPICS.values() if topic.owner != GATEWAY),
 }
-"""The topics that each reader hears, without the installation's prefix."""
+"""The topics that each reader hears, without the installation's prefix. The gateway hears, besides `requests`, those
+of the types that its webhooks want."""
 
 
 def hearers_of(topic: str) -> tuple[str, ...]:

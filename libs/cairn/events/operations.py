@@ -7,11 +7,13 @@ from pydantic import Field
 from cairn.events.event import Event
 from cairn.events.values import Count, Digest, EventRef, Instant, Number, Reason, Service, Value, Word
 
+TopicName = Annotated[str, Field(max_length=249)]
+
 
 class _RecordTold(Event):
     service: Service
     """The service that tells it."""
-    topic: Annotated[str, Field(max_length=249)]
+    topic: TopicName
     """The record's topic, without the installation's prefix."""
     partition: Count
     """Its partition."""
@@ -27,6 +29,9 @@ class _RecordTold(Event):
 
 class RecordParked(_RecordTold):
     """A record cannot be handled. It is kept and can be driven again."""
+
+    applied: bool = False
+    """Whether it was applied all the same: then not it was at fault, but the work that it asked for."""
 
 
 class RecordRedriven(_RecordTold):
@@ -68,3 +73,49 @@ class CensusReported(Event):
     """The service."""
     topics: Annotated[tuple[TopicCensus, ...], Field(max_length=100)]
     """Each topic it writes."""
+
+
+class WebhookSubscribed(Event):
+    """A webhook is told of one type from here on."""
+
+    service: Service
+    """The service that tells it: the gateway."""
+    webhook: Service
+    """The webhook's name."""
+    type: Word
+    """The type of event."""
+    topic: TopicName
+    """The topic on which it is told, without the installation's prefix."""
+    first_offsets: Annotated[tuple[Count, ...], Field(min_length=1, max_length=100)]
+    """For each of the topic's partitions: the first record that counts."""
+
+
+class _Delivery(Event):
+    service: Service
+    """The service that tells it: the gateway."""
+    webhook: Service
+    """The webhook's name."""
+    event: EventRef
+    """The event."""
+    topic: TopicName
+    """The topic on which it lies, without the installation's prefix."""
+    partition: Count
+    """Its partition."""
+    offset: Count
+    """Its offset."""
+    attempts: Number
+    """How often it was sent, since the store was last made."""
+
+
+class WebhookDelivered(_Delivery):
+    """A webhook took an event. It may have been sent before without an answer: receivers know it by `webhook-id`."""
+
+    status: Annotated[int, Field(ge=200, le=299)]
+    """How the receiver answered (HTTP)."""
+
+
+class WebhookFailed(_Delivery):
+    """A webhook did not take an event for so long that its record is parked."""
+
+    reason: Reason
+    """How the last attempt ended."""

@@ -3,34 +3,50 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from cairn.events.catalogue import SERVICES, topics_owned_by
+from cairn.events.catalogue import GATEWAY, SERVICES, topics_owned_by
 from cairn.events.identity import Installation
-from cairn.events.signing import Signer, Trust, TrustedKey, UnsignedSource
+from cairn.events.signing import DELEGATE, Signer, Trust, TrustedKey, UnsignedSource
 
-_UNSIGNED = ("datasets", "labels")
-_FOR_OUTSIDERS = (*_UNSIGNED, "requests")
+_FROM_SYSTEMS = ("datasets", "labels")
+_FOR_OUTSIDERS = (*_FROM_SYSTEMS, "requests")
 
 
 def ensure_keys(
-    folder: Path, file: Path, installation: Installation, person: str, admitted: Iterable[str] = ()
+    folder: Path,
+    file: Path,
+    installation: Installation,
+    person: str,
+    *,
+    admitted: Iterable[str] = (),
+    gateway: bool = False,
 ) -> Trust:
     """Make what is missing of `<folder>/*.key` and the trust file; what is there stays. Raises TrustError.
 
-    The unsigned events of the `admitted` sources count from now on.
+    The unsigned events of the `admitted` sources count from now on. The gateway's key may speak for others, so it is
+    made only where a gateway is wanted; it may be added later.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    known = Trust.load(file) if file.exists() else _make_trust(folder, installation, person)
-    missing = [source for source in admitted if not all(known.admits_unsigned(source, one) for one in _UNSIGNED)]
-    unsigned = tuple(UnsignedSource(source=source, topics=_UNSIGNED) for source in missing)
-    trust = known.model_copy(update={"unsigned": known.unsigned + unsigned})
-    if missing or not file.exists():
+    known = Trust.load(file) if file.exists() else _first_trust(folder, installation, person)
+    missing = [source for source in admitted if not all(known.admits_unsigned(source, one) for one in _FROM_SYSTEMS)]
+    unsigned = tuple(UnsignedSource(source=source, topics=_FROM_SYSTEMS) for source in missing)
+    wanted = (_gateway_key(folder, installation),) if gateway and known.key(GATEWAY) is None else ()
+    trust = Trust(keys=(*known.keys, *wanted), unsigned=(*known.unsigned, *unsigned))
+    if trust != known or not file.exists():
         trust.save(file)
     return trust
 
 
-def _make_trust(folder: Path, installation: Installation, person: str) -> Trust:
+def _first_trust(folder: Path, installation: Installation, person: str) -> Trust:
     keys = [_service_key(folder, name, installation) for name in (*SERVICES, "serving")]
     return Trust(keys=(*keys, _user_key(folder, person)))
+
+
+def _gateway_key(folder: Path, installation: Installation) -> TrustedKey:
+    """It tells what outsiders bring, in their name: it has asked them who they are."""
+    key = _service_key(folder, GATEWAY, installation)
+    return key.model_copy(
+        update={"roles": (DELEGATE,), "sources": ("*",), "topics": (*key.topics, *_FROM_SYSTEMS)},
+    )
 
 
 def _service_key(folder: Path, name: str, installation: Installation) -> TrustedKey:

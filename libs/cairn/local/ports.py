@@ -17,7 +17,8 @@ def kept_ports(file: Path, *wanted: int) -> tuple[int, ...]:
 
     Keeps the result in `file`. Raises OSError when the file cannot be written.
     """
-    kept = json.loads(file.read_text()) if file.exists() else [0] * len(wanted)
+    kept = json.loads(file.read_text()) if file.exists() else []
+    kept += [0] * (len(wanted) - len(kept))  # a later version may want more
     ports = [port or old for port, old in zip(wanted, kept, strict=True)]
     for index, port in enumerate(ports):
         ports[index] = port or _free_port(avoided=ports)

@@ -13,7 +13,7 @@ from typing import Self
 
 from cairn.broker import BrokerUnreachable, reached
 from cairn.context import TRUST_FILE, UP_FILE, Context, Running, load_context
-from cairn.events.catalogue import SERVICES
+from cairn.events.catalogue import GATEWAY, SERVICES
 from cairn.events.identity import Installation
 from cairn.holding import hold
 from cairn.local.errors import Missing, StartFailed
@@ -46,6 +46,8 @@ class Options:
     """Upstream systems whose unsigned events count, by their sources."""
     fast_start: bool = False
     log_format: str = "console"
+    gateway: Path | None = None
+    """The gateway's configuration; without one there is no gateway."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Further settings for the services; `<service>.<NAME>` is for one of them alone."""
 
@@ -122,22 +124,28 @@ class Stack:
         self._tell_nothing()  # a killed one may have left something
         for folder in ("stores", "objects", "logs"):
             (self._home / folder).mkdir(exist_ok=True)
-        keys, trust_file = self._home / "keys", self._home / TRUST_FILE
-        ensure_keys(keys, trust_file, self._installation, self.options.person, self.options.admitted)
+        ensure_keys(
+            self._home / "keys",
+            self._home / TRUST_FILE,
+            self._installation,
+            self.options.person,
+            admitted=self.options.admitted,
+            gateway=self.options.gateway is not None,
+        )
         await self._start_kafka()
         await self._make_topics()
-        names = (*SERVICES, SERVING)
+        names = (*SERVICES, SERVING, GATEWAY)
         ports = dict(zip(names, kept_ports(self._home / "ports.json", *[0] * len(names)), strict=True))
         self._exits.push_async_callback(self._stop_processes)
-        for name in names:
+        for name in names if self.options.gateway else names[:-1]:
             self.processes[name] = Supervised(self._program(name, ports), self._say, self._pass_on, self._give_up)
             await self.processes[name].start()
         await self._until_ready()
         self._tell_where(ports)
 
     async def _stop_processes(self) -> None:
-        """First the serving process, which the services still hear; then those, which do not need each other."""
-        for names in ((SERVING,), SERVICES):
+        """First what the services still hear; then those, which do not need each other."""
+        for names in ((SERVING, GATEWAY), SERVICES):
             await asyncio.gather(*(self.processes[name].stop() for name in names if name in self.processes))
 
     async def _until_ready(self) -> None:
@@ -223,6 +231,7 @@ class Stack:
             "CAIRN_PORT": str(ports[name]),
             "CAIRN_SERVING_URL": f"http://127.0.0.1:{ports[SERVING]}",
             "LOG_FORMAT": self.options.log_format,
+            **({"CAIRN_GATEWAY_FILE": str(self.options.gateway.absolute())} if self.options.gateway else {}),
             **for_all,
             **mine,
         }
@@ -232,7 +241,7 @@ class Stack:
             installation=self._installation.name,
             bootstrap_servers=self._servers,
             objects=self._objects,
-            services={name: f"http://127.0.0.1:{ports[name]}" for name in SERVICES},
+            services={name: f"http://127.0.0.1:{ports[name]}" for name in self.processes if name != SERVING},
             serving=f"http://127.0.0.1:{ports[SERVING]}",
         )
         self._running.save(self._home)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cairn.events.catalogue import CATALOGUE, OPERATIONS, SERVICES, TOPICS, EventType, Topic
+from cairn.events.catalogue import ALL_SERVICES, CATALOGUE, GATEWAY, OPERATIONS, TOPICS, EventType, Topic
 from cairn.events.hearing import AUDITOR, HEARD, hearers_of
 from cairn.schemas.addresses import key_template
 from cairn.schemas.fields import field_rows
@@ -26,7 +26,8 @@ _MAP_NOTE = """\
 ## Who tells, who hears
 
 An arrow is labelled with the topics on which its beginning tells and its end hears. The governance-auditor hears
-every topic but its own (dotted). Topics are prefixed with the installation's name: `cairn.registry`.
+every topic but its own, and so may the gateway, which hears what its webhooks want (both dotted). Topics are prefixed
+with the installation's name: `cairn.registry`.
 """
 
 
@@ -39,20 +40,21 @@ def events_page(schemas: Mapping[str, Any]) -> str:
 
 
 def _sections() -> list[Topic]:
-    """Every topic, those of operations as one."""
+    """Every topic; what all services tell of their operations is one, and beside it what only one of them tells."""
     each = [topic for topic in TOPICS.values() if not topic.name.startswith(OPERATIONS)]
-    return [*each, Topic(f"{OPERATIONS}.{{service}}", "each service")]
+    more = [topic for topic in TOPICS.values() if topic.name.startswith(OPERATIONS) and _entries(topic)]
+    return [*each, Topic(f"{OPERATIONS}.{{service}}", "each service"), *more]
 
 
 def _map() -> str:
     lines = ["```mermaid", "flowchart LR"]
     lines += [f"    {_node(who)}([{who}])" for who in _OUTSIDE]
-    lines += [f"    {_node(service)}[{service}]" for service in SERVICES]
+    lines += [f"    {_node(service)}[{service}]" for service in ALL_SERVICES]
     for teller in dict.fromkeys(topic.owner for topic in TOPICS.values()):
         for hearer, heard in HEARD.items():
             shared = [topic for topic in heard if TOPICS[topic].owner == teller]
             if shared:
-                arrow = "-.->" if hearer == AUDITOR else "-->"
+                arrow = "-.->" if hearer in (AUDITOR, GATEWAY) else "-->"
                 lines.append(f'    {_node(teller)} {arrow}|"{"<br/>".join(shared)}"| {_node(hearer)}')
     return "\n".join([*lines, "```", ""])
 
@@ -108,14 +110,14 @@ def _fields(schema: Mapping[str, Any]) -> str:
 
 
 def _entries(topic: Topic) -> list[EventType]:
-    name = OPERATIONS if topic.name.startswith(OPERATIONS) else topic.name
+    name = OPERATIONS if topic.name not in TOPICS else topic.name
     return [entry for entry in CATALOGUE.values() if entry.topic == name]
 
 
 def _hearers(topic: Topic) -> tuple[str, ...]:
     if topic.name in TOPICS:
         return hearers_of(topic.name) or ("nobody",)
-    return (f"{AUDITOR} (but its own)",)
+    return (f"{AUDITOR} (but its own)", f"{GATEWAY} (but its own)")
 
 
 def _size(topic: Topic) -> str:

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlmodel import Session
 
 from cairn.broker import partition_of
-from cairn.events.catalogue import SERVICES, TOPICS
+from cairn.events.catalogue import ALL_SERVICES, TOPICS
 from cairn.events.codec import Heard, Malformed, Record
 from cairn.events.governance import FindingRaised
 from cairn.events.hearing import AUDITOR
@@ -255,7 +255,7 @@ def _is_lenient(suspect: Suspect) -> bool:
 
 def _number_of(record: Record, heard: Heard | Malformed) -> _Numbered | None:
     """The number that a service gave to an event; None where none counts."""
-    if TOPICS[record.topic].owner not in SERVICES or (isinstance(heard, Malformed) and heard.code in _NOT_COUNTED):
+    if TOPICS[record.topic].owner not in ALL_SERVICES or (isinstance(heard, Malformed) and heard.code in _NOT_COUNTED):
         return None
     sequence = _text(record, "ce_sequence")
     if not (sequence.isascii() and sequence.isdigit() and len(sequence) <= 20):

@@ -17,7 +17,7 @@ from chassis import Task, Transaction, ledger
 from chassis.failpoints import Failpoints
 from chassis.leases import Lease, LeaseLost, claim, release, renew, void_leases
 from chassis.testing import Actor, InlineChildren
-from chassis.work import MOST_ATTEMPTS, Job, Worker, WorkFailed
+from chassis.work import Job, Worker, WorkFailed, WorkPostponed
 
 
 async def at_once(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -141,9 +141,28 @@ def test_a_restart_on_a_store_of_its_own_goes_on_at_once(actor: Actor, toy: Toy)
 
 def test_work_that_was_begun_too_often_and_never_ended_fails(actor: Actor, toy: Toy) -> None:
     actor.hear(a.order())
-    for _ in range(MOST_ATTEMPTS):
+    for _ in range(3):
         claim_one(actor, toy, lease_seconds=0)
     assert actor.work() == 1
+    assert endings(actor) == [("too-many-attempts", "it was begun 3 times and never ended")]
+
+
+def test_postponed_work_is_attempted_again_when_it_is_time_and_not_for_ever(actor: Actor, toy: Toy) -> None:
+    attempts: list[int] = []
+
+    async def run(_task: Task, job: Job) -> str:
+        attempts.append(job.attempt)
+        raise WorkPostponed(0.0 if len(attempts) > 1 else 3600.0, "not yet")
+
+    toy.run = run
+    actor.hear(a.order())
+    assert actor.work() == 1
+    assert actor.work() == 0
+    assert attempts == [1]
+    with actor.database.begin() as session:
+        void_leases(session)  # the hour has passed
+    assert actor.work() == 3
+    assert attempts == [1, 2, 3]
     assert endings(actor) == [("too-many-attempts", "it was begun 3 times and never ended")]
 
 
@@ -194,7 +213,7 @@ def test_a_child_that_dies_again_and_again_ends_its_work(
 ) -> None:
     toy.run = raises(ChildDied("it was killed"))
     actor.hear(a.order())
-    monkeypatch.setattr("chassis.work.MOST_ATTEMPTS", 1)  # so that nobody waits between attempts
+    monkeypatch.setattr("chassis.work.MOST_FAILURES", 1)  # so that nobody waits between attempts
     actor.work()
     assert endings(actor) == [("child-died", "it was killed")]
 

@@ -35,6 +35,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){0,2}$"
 ModelName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){0,1}$", examples=["risk.loans"])]
 Service = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}$", examples=["registry"])]
 Handle = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._@-]{0,127}$", examples=["ada"])]
+Principal = Annotated[str, Field(pattern=r"^[a-z]{1,32}/[a-z0-9][a-z0-9._@-]{0,127}$", examples=["system/warehouse"])]
+HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+([/?#][^\s]*)?$", max_length=2000)]
 Text = Annotated[str, Field(max_length=2000)]
 Remark = Annotated[str, Field(max_length=2000), PERSONAL]
 """What a person wrote for other people."""

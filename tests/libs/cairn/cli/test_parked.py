@@ -93,7 +93,7 @@ class TestRedriving:
             assert isinstance(request, RedriveRequested)
             assert request.reason == "the column is declared now"
             place: Any = {"topic": request.topic, "partition": request.partition, "offset": request.offset}
-            reason = Reason(code="asked", text="asked for")
+            reason = Reason(code="asked", text="asked for", evidence=(heard.message.ref,))
             digest = "sha256:" + "0" * 64
             return RecordRedriven(service="validator", digest=digest, reason=reason, parking=1, **place)
 

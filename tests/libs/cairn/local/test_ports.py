@@ -29,3 +29,10 @@ def test_a_port_at_which_another_program_listens_is_refused_by_name() -> None:
         with pytest.raises(StartFailed, match=f"Kafka cannot listen at 127.0.0.1:{port}"):
             refuse_taken_ports("Kafka", (port,))
     refuse_taken_ports("Kafka", (port,))
+
+
+def test_a_server_that_wants_more_ports_than_before_keeps_those_it_had(tmp_path):
+    had = kept_ports(tmp_path / "ports.json", 0, 0)
+    now = kept_ports(tmp_path / "ports.json", 0, 0, 0)
+    assert now[:2] == had
+    assert len(set(now)) == 3

@@ -1,0 +1,145 @@
+"""What a posted CloudEvent must be, beside its payload: its attributes, and the envelope that is made of them."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from cairn.events.catalogue import EventType
+from cairn.events.codec import parse_instant
+from cairn.events.envelope import Envelope, schema_address
+from gateway.domain.configuration import INWARD
+
+MOST_EXTENSIONS = 16
+_LONGEST_EXTENSION = 1024
+_OURS = ("authid", "authtype", "basis", "keyid", "recordedtime", "signature")
+"""Attributes that the gateway alone can know."""
+_FORWARDED = ("causationid", "correlationid", "sequence", "traceparent")
+_KNOWN = frozenset(
+    (*_OURS, *_FORWARDED, "datacontenttype", "dataschema", "id", "source", "specversion", "subject", "time", "type")
+)
+_NAME = re.compile(r"[a-z0-9]{1,64}")
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_JSON = re.compile(r"application/(json|[a-z0-9.+-]+\+json)(;.*)?", re.IGNORECASE)
+
+Location = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with a posted event."""
+
+    attribute: str
+    """The attribute; empty where it is in the payload."""
+    text: str
+    location: Location = ()
+    """In the payload: the way to the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An event as it was posted, not yet judged."""
+
+    attributes: Mapping[str, object]
+    data: bytes
+    """The payload alone, JSON."""
+
+
+def find_faults(attributes: Mapping[str, object]) -> Iterator[Fault]:
+    """What is wrong with an event's attributes."""
+    if attributes.get("specversion") != "1.0":
+        yield Fault("specversion", "must be 1.0")
+    for name, longest in (("id", 128), ("source", 256), ("type", 128)):
+        value = attributes.get(name)
+        if not isinstance(value, str) or not 0 < len(value) <= longest:
+            yield Fault(name, f"is needed: a text of 1 to {longest} characters" + _WHY.get(name, ""))
+    if isinstance(attributes.get("type"), str) and attributes["type"] not in INWARD:
+        yield Fault("type", f"is not taken here; {', '.join(INWARD)} are")
+    yield from _find_unreadable(attributes)
+    time = attributes.get("time", "2026-01-01T00:00:00Z")
+    if not isinstance(time, str) or parse_instant(time) is None:
+        yield Fault("time", "must be an RFC 3339 instant with an offset")
+    yield from _find_foreign(attributes)
+
+
+_WHY = {"id": ". With its source it names the event, so that posting it again does no harm"}
+
+
+def _find_unreadable(attributes: Mapping[str, object]) -> Iterator[Fault]:
+    for name, value in attributes.items():
+        if _NAME.fullmatch(name) is None:
+            yield Fault(name[:64], "is no name of an attribute: a-z and 0-9 are")
+        elif not isinstance(value, str | bool | int) or (name in _KNOWN and not isinstance(value, str)):
+            yield Fault(name, "must be a text")
+        elif isinstance(value, str) and _FORBIDDEN.search(value):
+            yield Fault(name, "holds a character that CloudEvents forbids")
+
+
+def _find_foreign(attributes: Mapping[str, object]) -> Iterator[Fault]:
+    for name in _OURS:
+        if name in attributes:
+            yield Fault(name, "is set by the gateway alone: leave it out")
+    content_type = attributes.get("datacontenttype", "application/json")
+    if isinstance(content_type, str) and _JSON.fullmatch(content_type) is None:
+        yield Fault("datacontenttype", "must be JSON")
+    extensions = {name: value for name, value in attributes.items() if name not in _KNOWN}
+    if len(extensions) > MOST_EXTENSIONS:
+        yield Fault(min(extensions), f"is one of {len(extensions)} extensions; at most {MOST_EXTENSIONS} are carried")
+    for name in (*_FORWARDED, *extensions):
+        if len(str(attributes.get(name, ""))) > _LONGEST_EXTENSION:
+            yield Fault(name, f"is too long: at most {_LONGEST_EXTENSION} characters are carried")
+
+
+def innermost(faults: Sequence[Fault]) -> list[Fault]:
+    """Faults in a payload, without those of a whole (such as of a list's length) that follow from one inside it."""
+    return [
+        fault
+        for fault in faults
+        if not any(
+            len(other.location) > len(fault.location) and other.location[: len(fault.location)] == fault.location
+            for other in faults
+        )
+    ]
+
+
+def make_envelope(given: Mapping[str, object], entry: EventType, subject: str, principal: str, now: str) -> Envelope:
+    """The envelope of an event without faults. The source stays the caller's."""
+    texts = {name: _text(value) for name, value in given.items()}
+    authtype, _, authid = principal.partition("/")
+    return Envelope(
+        id=texts["id"],
+        source=texts["source"],
+        type=entry.name,
+        subject=subject,
+        time=texts.get("time", now),
+        recordedtime=now,
+        correlationid=texts.get("correlationid") or texts["id"],
+        causationid=texts.get("causationid", ""),
+        authtype=authtype,
+        authid=authid,
+        sequence=texts.get("sequence", ""),
+        dataschema=schema_address(entry.name),
+        traceparent=texts.get("traceparent", ""),
+        extensions=tuple((name, text) for name, text in texts.items() if name not in _KNOWN),
+    )
+
+
+def _text(value: object) -> str:
+    """As CloudEvents writes an attribute's value as text."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def pointer_to(location: Location, content: object) -> str:
+    """A JSON Pointer (RFC 6901), as a URI fragment, to a field, or to where it is missing.
+
+    What a location holds beyond the content, such as the name of an alternative, is left out.
+    """
+    steps: list[str] = []
+    for part in location:
+        if isinstance(content, dict) and isinstance(part, str):
+            content = content.get(part)
+        elif isinstance(content, list) and isinstance(part, int) and part < len(content):
+            content = content[part]
+        else:
+            break
+        steps.append(str(part).replace("~", "~0").replace("/", "~1"))
+    return "#" + "".join(f"/{step}" for step in steps)

@@ -1,0 +1,1 @@
+"""The gateway's slow work: subscribing webhooks, and telling them."""
