@@ -63,7 +63,7 @@ class Watch:
 def approval(number: int) -> Event:
     """An approval of about 1 KB."""
     digest = "sha256:" + "a" * 64
-    checks = tuple(Check(name=f"gate-{n}", asked=">= 0.8", measured="0.8284", passed=True) for n in range(4))
+    checks = tuple(Check(name=f"gate-{n}", asked=">= 0.8", measured="0.8284", passed=True) for n in range(5))
     return PromotionApproved(
         model=ModelRef(name=f"model-{number % 100}", version=number + 1, digest=digest),
         validation=EventRef(source="/bench", id=str(number), type="cairn.validation.passed.v1", digest=digest),
