@@ -64,7 +64,7 @@ def load_verdicts(connection: Connection, positions: Mapping[Partition, int]) ->
         if isinstance(facts, RecordParked):
             verdicts[place] = Verdict(Malformed(facts.reason.code, facts.reason.text))
         elif place in verdicts:
-            verdicts[place] = replace(verdicts[place], driven_by=facts.reason.evidence[0])
+            verdicts[place] = replace(verdicts[place], driven_by=next(iter(facts.reason.evidence), None))
     return verdicts
 
 
