@@ -40,6 +40,7 @@ POSITION = Table(
     Column("topic", String(249), primary_key=True),
     Column("partition", Integer, primary_key=True),
     Column("next_offset", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 """The next record to take, for each consumer and partition."""
 
@@ -52,9 +53,11 @@ INBOX = Table(
     Column("topic", String(249), nullable=False),
     Column("partition", Integer, nullable=False),
     Column("offset", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 """The events that were applied."""
 
+_HEARD = ("heard_topic", "heard_partition", "heard_offset")
 _ONLY_WAITING: dict[str, Any] = {f"{dialect}_where": text('"offset" IS NULL') for dialect in ("sqlite", "postgresql")}
 
 TOLD = Table(
@@ -75,8 +78,8 @@ TOLD = Table(
     Column("heard_offset", BigInteger),
     Column("recorded_at", String(32), nullable=False),
     Column("offset", BigInteger),
-    Index(f"{PREFIX}told_waiting", "topic", "partition", "decision", "position", **_ONLY_WAITING),
-    Index(f"{PREFIX}told_heard", "heard_topic", "heard_partition", "heard_offset", **_ONLY_WAITING),
+    # The first four columns lead the relay to each partition's rows; the others say alone what holds back the group.
+    Index(f"{PREFIX}told_waiting", "topic", "partition", "decision", "position", *_HEARD, "offset", **_ONLY_WAITING),
     Index(f"{PREFIX}told_cause", "cause"),
 )
 """All that was told, in order: the outbox is what has no offset yet."""
@@ -87,6 +90,7 @@ SEQUENCE = Table(
     Column("topic", String(249), primary_key=True),
     Column("subject", String(256), primary_key=True),
     Column("last", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 """The last sequence number told, for each topic and subject."""
 

@@ -75,7 +75,7 @@ def load_verdicts(connection: Connection, positions: Mapping[Partition, int]) ->
                 Malformed(facts.reason.code, facts.reason.text), facts.parking, applied=facts.applied
             )
         elif place in verdicts:
-            verdicts[place] = replace(verdicts[place], driven_by=facts.reason.evidence[0])
+            verdicts[place] = replace(verdicts[place], driven_by=next(iter(facts.reason.evidence), None))
     return verdicts
 
 
