@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,39 +156,48 @@ class Worker:
             heartbeat.cancel()
 
     async def _attempt(self, task: Task, lease: Lease) -> None:
+        try:
+            result = await self._patiently(task, partial(self._work_on, task, lease))
+            await self._patiently(task, partial(self.run_blocking, self._finish, task, lease, result))
+        except LeaseLost:
+            raise
+        except WorkPostponed as error:
+            log.info("work.postponed", work=self.work.name, task=task.id, seconds=error.seconds, why=str(error))
+            await self._patiently(task, partial(self.run_blocking, self._postpone, lease, error.seconds))
+        except Exception as error:  # noqa: BLE001 # whatever went wrong is told
+            code, text = self._explain(task, error)
+            await self._patiently(task, partial(self.run_blocking, self._fail, task, lease, code, text))
+
+    async def _work_on(self, task: Task, lease: Lease) -> Any:
+        if lease.attempt > (most := self.work.most_attempts):
+            raise WorkFailed("too-many-attempts", f"it was begun {most} times and never ended")
+        with tempfile.TemporaryDirectory(prefix="cairn-") as directory:
+            return await self.work.run(task, self._job(task, lease, Path(directory)))
+
+    async def _patiently(self, task: Task, call: Callable[[], Awaitable[Any]]) -> Any:
+        """What a call gives, tried again when that may help: as often as it takes, or a few times for a dead child."""
         failures = 0
         while True:
             try:
-                if lease.attempt > (most := self.work.most_attempts):
-                    raise WorkFailed("too-many-attempts", f"it was begun {most} times and never ended")
-                with tempfile.TemporaryDirectory(prefix="cairn-") as directory:
-                    result = await self.work.run(task, self._job(task, lease, Path(directory)))
-                await self.run_blocking(self._finish, task, lease, result)
-                return
-            except (WorkFailed, ChildFailed) as error:
-                await self.run_blocking(self._fail, task, lease, error.code, str(error))
-                return
-            except WorkPostponed as error:
-                log.info("work.postponed", work=self.work.name, task=task.id, seconds=error.seconds, why=str(error))
-                await self.run_blocking(self._postpone, lease, error.seconds)
-                return
-            except (StoreUnreachable, KafkaUnreachable, ChildDied, OSError) as error:
-                failures += 1
-                log.warning("work.retry", work=self.work.name, task=task.id, error=repr(error), failures=failures)
-                if not isinstance(error, StoreUnreachable | KafkaUnreachable) and failures >= MOST_FAILURES:
-                    code = "child-died" if isinstance(error, ChildDied) else "no-resources"
-                    await self.run_blocking(self._fail, task, lease, code, str(error))
-                    return
-            except LeaseLost:
-                raise
+                return await call()
             except Exception as error:
-                if not is_infrastructure(error):
-                    log.exception("work.error", work=self.work.name, task=task.id)
-                    text = f"{type(error).__name__}: {error}"[:1000]
-                    await self.run_blocking(self._fail, task, lease, "error", text)
-                    return
                 failures += 1
+                if not _may_pass(error, failures):
+                    raise
+                log.warning("work.retry", work=self.work.name, task=task.id, error=repr(error), failures=failures)
             await asyncio.sleep(backoff_seconds(failures, 0.2, 30.0))
+
+    def _explain(self, task: Task, error: Exception) -> tuple[str, str]:
+        """The code and the text for the event that tells that work failed."""
+        match error:
+            case WorkFailed() | ChildFailed():
+                return error.code, str(error)
+            case ChildDied():
+                return "child-died", str(error)
+            case OSError():
+                return "no-resources", str(error)
+        log.error("work.error", work=self.work.name, task=task.id, exc_info=error)
+        return "error", f"{type(error).__name__}: {error}"[:1000]
 
     def _job(self, task: Task, lease: Lease, directory: Path) -> Job:
         told = 0
@@ -259,6 +269,13 @@ class Worker:
     def _renew(self, lease: Lease) -> None:
         with self.database.begin(deciding=False) as session:
             renew(session, lease, time.time() + self.lease_seconds)
+
+
+def _may_pass(error: Exception, failures: int) -> bool:
+    """Whether it may help to try again: the store or the objects may come back, a child may have had bad luck."""
+    if isinstance(error, ChildDied | OSError):
+        return failures < MOST_FAILURES
+    return isinstance(error, StoreUnreachable | KafkaUnreachable) or is_infrastructure(error)
 
 
 def _tell(step: Transaction, facts: Event, n: int) -> None:

@@ -78,11 +78,11 @@ def test_a_second_ctrl_c_does_not_wait_and_leaves_no_process_behind(home: Path):
     up.until(lambda: not up.alive(), 15)
 
 
-@pytest.mark.parametrize("seconds", [1.0, 6.0, 14.0])
-def test_ctrl_c_at_any_moment_of_the_demo_leaves_no_process_behind(home: Path, seconds: float):
+@pytest.mark.parametrize(("seconds", "number"), [(2.0, signal.SIGINT), (6.0, signal.SIGTERM), (14.0, signal.SIGINT)])
+def test_ctrl_c_at_any_moment_of_the_demo_leaves_no_process_behind(home: Path, seconds: float, number: signal.Signals):
     demo = Marked(*CAIRN, "--home", str(home), "demo")
     time.sleep(seconds)  # any moment: which one does not matter
-    demo.process.send_signal(signal.SIGINT)
+    demo.process.send_signal(number)
     demo.process.wait(60)
     demo.until(lambda: not demo.alive(), 15)
     assert demo.process.returncode in (130, 0)

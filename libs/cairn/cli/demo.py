@@ -59,33 +59,38 @@ class _Teller:
 async def _tell(home: Path, console: "Console", *, keep: bool, seconds: float) -> None:
     """Bring everything up, tell the story, show its table, and stop in order; also when it is interrupted."""
     import asyncio
-    import signal
 
-    from cairn.cli.faults import CheckFailed
+    from cairn.cli.faults import INTERRUPTED, CheckFailed
+    from cairn.cli.interrupting import cancel_on_signals
     from cairn.demo.data import load_parts
     from cairn.demo.story import Story
     from cairn.demo.traffic import NoAnswer
     from cairn.demo.watching import StoryStuck
     from cairn.local.stack import Options, Stack
 
-    task = asyncio.current_task()
-    assert task
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    stack = Stack(Options(home=home, fast_start=True), lambda _name, _line: None)
+    cancel_on_signals(stack)
     teller = _Teller(console)
     teller.say("Starting Kafka, six services and a serving process.")
-    parts = await asyncio.to_thread(load_parts)
-    async with Stack(Options(home=home, fast_start=True), lambda _name, _line: None) as stack:
-        story = Story.of_tumours(stack.context, parts, teller)
-        try:
-            async with asyncio.timeout(seconds):
-                await story.run()
-        except (StoryStuck, NoAnswer, TimeoutError) as error:
-            raise CheckFailed(f"the story did not end as it should: {error}\n{_last_logs(home)}") from None
-        _show(story)
-        await _verify(stack)
-        _point_on(home, keep=keep)
-        if keep:
-            await asyncio.Event().wait()
+    is_told = False
+    try:
+        parts = await asyncio.to_thread(load_parts)
+        async with stack:
+            story = Story.of_tumours(stack.context, parts, teller)
+            try:
+                async with asyncio.timeout(seconds):
+                    await story.run()
+            except (StoryStuck, NoAnswer, TimeoutError) as error:
+                raise CheckFailed(f"the story did not end as it should: {error}\n{_last_logs(home)}") from None
+            _show(story)
+            await _verify(stack)
+            _point_on(home, keep=keep)
+            is_told = True
+            if keep:
+                await stack.run()
+    except asyncio.CancelledError:
+        if not is_told:
+            raise typer.Exit(INTERRUPTED) from None
 
 
 def _show(story: "Story") -> None:

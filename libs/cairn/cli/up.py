@@ -65,9 +65,9 @@ def up(
 
 async def _keep_up(options: "Options", *, quiet: bool) -> None:
     import asyncio
-    import signal
 
     from cairn.cli.faults import INTERRUPTED, CheckFailed
+    from cairn.cli.interrupting import cancel_on_signals
     from cairn.cli.output import emit, say
     from cairn.local.stack import Stack
 
@@ -75,17 +75,7 @@ async def _keep_up(options: "Options", *, quiet: bool) -> None:
         say(f"{name:<18} | {line}")
 
     stack = Stack(options, show, (lambda _name, _line: None) if quiet else show)
-    task = asyncio.current_task()
-    assert task
-
-    def interrupt() -> None:
-        if task.cancelling():  # who asks a second time does not want to wait
-            stack.kill_now()
-        else:
-            task.cancel()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, interrupt)
+    cancel_on_signals(stack)
     is_up = False
     try:
         async with stack:

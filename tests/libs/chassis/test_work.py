@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from tests.libs.chassis import toy as a
 from tests.libs.chassis.looking import ledger_rows, rows_of, told, told_ids
 from tests.libs.chassis.toy import Ended, Note, Toy
@@ -332,6 +333,33 @@ async def test_a_worker_outlives_trouble_with_its_store(actor: Actor, toy: Toy) 
     one.run_blocking = sometimes
     await run_until_told(actor, one, 1)
     assert endings(actor) == [("done", "42")]
+
+
+@pytest.mark.parametrize(("fails", "end"), [(False, ("done", "hard won")), (True, ("no-data", "nothing is there"))])
+async def test_work_is_not_done_twice_because_the_store_was_away_when_it_ended(
+    actor: Actor, toy: Toy, fails: bool, end: tuple[str, str]
+) -> None:
+    runs: list[int] = []
+
+    async def run(_task: Task, job: Job) -> str:
+        runs.append(job.attempt)
+        if fails:
+            raise WorkFailed("no-data", "nothing is there")
+        return "hard won"
+
+    toy.run = run
+    actor.hear(a.order())
+    one, trouble = worker(actor, toy), [OSError("the disk is full"), OperationalError("", {}, Exception("away"))]
+
+    async def sometimes(function: Callable[..., Any], *arguments: Any) -> Any:
+        if runs and trouble:
+            raise trouble.pop()
+        return function(*arguments)
+
+    one.run_blocking = sometimes
+    await run_until_told(actor, one, 1)
+    assert endings(actor) == [end]
+    assert runs == [1]
 
 
 async def test_a_worker_that_is_stopped_in_order_gives_its_task_back(actor: Actor, toy: Toy) -> None:
