@@ -138,6 +138,8 @@ class Origin:
     traceparent: str = ""
     principal: str = ""
     """Who is responsible: `person/ada`, `service/registry`; empty where nobody is named."""
+    keyid: str = ""
+    """The key that signed it; empty where none did."""
 
     @property
     def cause(self) -> Cause:
@@ -177,6 +179,7 @@ class Origin:
             time=envelope.time,
             traceparent=envelope.traceparent,
             principal=envelope.principal,
+            keyid=envelope.keyid,
         )
 
 

@@ -218,6 +218,7 @@ class Transaction:
             time=envelope.time,
             traceparent=envelope.traceparent,
             principal=envelope.principal,
+            keyid=self.voice.signer.keyid,
         )
 
     def _row(self, envelope: Envelope, topic: str, outgoing: object) -> dict[str, object]:

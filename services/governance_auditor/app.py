@@ -5,7 +5,7 @@ from functools import cache
 from cairn.events.catalogue import TOPICS
 from cairn.events.hearing import AUDITOR, HEARD
 from cairn.events.identity import Installation
-from cairn.events.signing import Trust
+from cairn.events.signing import DELEGATE, Trust
 from chassis import Appender, Definition, ServiceSettings, Wait
 from governance_auditor.api import make_routes
 from governance_auditor.handlers import make_handlers
@@ -27,9 +27,12 @@ def build(settings: ServiceSettings) -> Definition:
         path = getattr(settings, "trust_file", None)  # tests leave it out; then no signature is looked at
         return Trust.load(path) if path else None
 
-    def roles_of(person: str) -> frozenset[str]:
-        keys = (trust() or Trust()).keys
-        return frozenset(role for key in keys if key.principal == f"person/{person}" for role in key.roles)
+    def roles_of(person: str, keyid: str) -> frozenset[str]:
+        known = trust() or Trust()
+        key = known.key(keyid)
+        if key is None or DELEGATE not in key.roles:  # a key without a role must not borrow it from another
+            return frozenset(key.roles) if key else frozenset()
+        return frozenset(role for one in known.keys if one.principal == f"person/{person}" for role in one.roles)
 
     inspector = Inspector(installation, trust)
     signing = Signing(installation, inspector)

@@ -60,7 +60,8 @@ def remember_verdict(event: ValidationPassed | ValidationFailed, rows: Rows) -> 
 @projections.of(ApprovalGiven)
 def remember_approval(_event: ApprovalGiven, rows: Rows) -> None:
     """Keep who approved; whether it counted is told."""
-    rows.put(Approval(source=rows.origin.source, id=rows.origin.id, person=handle_of(rows.origin.principal)))
+    origin = rows.origin
+    rows.put(Approval(source=origin.source, id=origin.id, person=handle_of(origin.principal), keyid=origin.keyid))
 
 
 @projections.of(PolicyAdopted)

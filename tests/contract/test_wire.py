@@ -279,3 +279,17 @@ def test_a_period_holds_an_instant(end: str) -> None:
     result = heard(replace(labels_sent(None), value=value), UNSIGNED)
     assert isinstance(result, Malformed)
     assert "items.0.period: Value error, the period holds no instant: from 2026-11-01" in result.text
+
+
+def test_no_text_of_any_event_holds_a_nul() -> None:
+    facts = RecordDiscarded(
+        service="registry",
+        topic="labels",
+        partition=0,
+        offset=0,
+        digest="sha256:" + "0" * 64,
+        reason=Reason(code="x", text="a\0b"),
+        parking=1,
+    )
+    envelope = envelope_for("cairn.record.discarded.v1", facts)
+    assert refused(heard(record_of(write(facts, envelope, "operations.registry", CAIRN, SIGNER)))) == "schema"

@@ -14,7 +14,7 @@ from cairn.events.catalogue import CATALOGUE, OPERATIONS, OUTSIDE, TOPICS, Event
 from cairn.events.envelope import ATTRIBUTES, Envelope
 from cairn.events.event import Event
 from cairn.events.identity import Cause, Installation
-from cairn.events.plain_json import find_ambiguity
+from cairn.events.plain_json import find_ambiguity, find_nul
 from cairn.events.record import Headers, Malformed, Record
 from cairn.events.signing import Signer, Trust, signed_bytes, source_matches
 from cairn.events.structured import STRUCTURED_TYPE, unwrap
@@ -159,7 +159,8 @@ def check(
     instant = parse_instant(message.envelope.time)
     if instant is None:
         return Malformed("time", f"the time {message.envelope.time!r} is not an RFC 3339 instant with an offset"[:300])
-    if topic.owner in OUTSIDE and (ambiguity := find_ambiguity(message.data)):
+    ambiguity = find_ambiguity(message.data) if topic.owner in OUTSIDE else find_nul(message.data)
+    if ambiguity:
         return Malformed("schema", ambiguity)
     try:
         facts = versions.parse(message.envelope.type, message.data)

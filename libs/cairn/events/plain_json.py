@@ -12,15 +12,18 @@ def find_ambiguity(payload: bytes) -> str:
 
     Says nothing about what is no JSON at all. Never raises.
     """
-    if b"\\u0000" in payload and _NUL.search(payload):  # databases and C programs end a text there
-        return "a text holds a NUL character"
     try:
         json.loads(payload, object_pairs_hook=_refuse_duplicates)
     except _Twice as error:
         return f"the field {error.args[0]!r} is there twice"[:300]
     except (ValueError, RecursionError):
         return ""
-    return ""
+    return find_nul(payload)
+
+
+def find_nul(payload: bytes) -> str:
+    """Says so where a text holds a NUL character, at which databases and C programs end it; else empty."""
+    return "a text holds a NUL character" if b"\\u0000" in payload and _NUL.search(payload) else ""
 
 
 class _Twice(Exception):

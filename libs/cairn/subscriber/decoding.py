@@ -112,6 +112,7 @@ class Decoder:
                 and headers["ce_specversion"] == b"1.0"
                 and raw.topic == topic
                 and len(value) <= most_bytes
+                and b"\\u0000" not in value
                 and 0 < len(source) <= 256
                 and 0 < len(event_id) <= 128
                 and subject == headers["ce_subject"]

@@ -72,7 +72,7 @@ def _boolean(cell: Any) -> Scalar:
 
 
 def _string(cell: Any) -> Scalar:
-    return cell if isinstance(cell, str) and len(cell) <= _LONGEST_TEXT else None
+    return cell if isinstance(cell, str) and len(cell) <= _LONGEST_TEXT and "\0" not in cell else None
 
 
 _CONVERT: dict[str, Callable[[Any], Scalar]] = {
@@ -85,5 +85,5 @@ _NOUNS = {
     "number": "a finite number",
     "integer": "an integer within 2^53 - 1",
     "boolean": "true or false",
-    "string": f"a string of at most {_LONGEST_TEXT} characters",
+    "string": f"a string of at most {_LONGEST_TEXT} characters, none of them NUL",
 }

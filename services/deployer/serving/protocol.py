@@ -17,7 +17,7 @@ ROWS_TENSORS = ("input", "rows")
 
 _DATATYPES = {"number": "FP64", "integer": "INT64", "boolean": "BOOL", "string": "BYTES"}
 _Size = Annotated[int, Field(ge=0)]
-_Short = Annotated[str, Field(max_length=128)]
+_Short = Annotated[str, Field(max_length=128, pattern="^[^\\x00]*$")]  # databases and C programs end a text there
 
 
 class _Part(BaseModel):

@@ -13,8 +13,8 @@ from chassis import Origin
 from governance_auditor.domain import BUILT_IN, Case, Given, InForce, Judgement, handle_of, in_force
 from governance_auditor.store.tables import Adopted, Approval, Declared, Promotion, Registered, Verdict
 
-RolesOf = Callable[[str], frozenset[str]]
-"""Which roles a person has."""
+RolesOf = Callable[[str, str], frozenset[str]]
+"""Which roles a person has who speaks with a key: the handle, and the key's name."""
 
 _JUDGEMENTS: dict[str, type[Judgement]] = {
     "pending": PromotionPending,
@@ -26,7 +26,7 @@ _JUDGEMENTS: dict[str, type[Judgement]] = {
 class Store:
     """Reads within one transaction."""
 
-    def __init__(self, session: Session, roles_of: RolesOf = lambda _person: frozenset()) -> None:
+    def __init__(self, session: Session, roles_of: RolesOf = lambda _person, _keyid: frozenset()) -> None:
         self._session = session
         self._roles_of = roles_of
 
@@ -81,7 +81,7 @@ class Store:
     def giver(self, request: Origin) -> Given:
         """Who speaks in a request for or against a promotion."""
         person = handle_of(request.principal)
-        return Given(person, self._roles_of(person), request.ref)
+        return Given(person, self._roles_of(person, request.keyid), request.ref)
 
     def expired(self, now: datetime) -> Sequence[Promotion]:
         """The promotions that waited too long."""
@@ -107,7 +107,7 @@ class Store:
         for ref in refs:
             row = self._session.get(Approval, (ref.source, ref.id))
             if row:
-                yield Given(row.person, self._roles_of(row.person), ref)
+                yield Given(row.person, self._roles_of(row.person, row.keyid), ref)
 
     def _latest_adoption(self, policy: str) -> Adopted | None:
         query = select(Adopted).where(Adopted.policy == policy).order_by(col(Adopted.revision).desc()).limit(1)

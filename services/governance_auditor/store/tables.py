@@ -100,6 +100,8 @@ class Approval(AuditorTable, table=True):
     id: str = Field(primary_key=True)
     person: str
     """A handle; empty where no person spoke."""
+    keyid: str
+    """The key that the approval was signed with: its roles count."""
 
 
 class Adopted(AuditorTable, table=True):

@@ -22,6 +22,7 @@ from cairn.events import (
     PromotionRefused,
     RequestRefused,
 )
+from cairn.events.signing import Signer, Trust, TrustedKey
 from chassis.digest import combine, digest_tables
 from governance_auditor.store import AuditorTable, Promotion
 
@@ -103,6 +104,25 @@ def test_an_approval_that_does_not_count_is_refused(auditor, request_, attribute
     (told,) = auditor.hear(request_, **attributes)
     assert isinstance(told, RequestRefused)
     assert told.reason.code == code
+
+
+def test_a_key_without_a_role_borrows_none_from_another_of_the_same_person(auditor, world):
+    waits = wait_for_approval(auditor, approvals_needed=1, roles=("risk",))
+    laptop = Signer.generate("laptop")
+    key = TrustedKey(
+        keyid="laptop",
+        public_key=laptop.public_text,
+        principal="person/ada",
+        sources=("*",),
+        topics=("requests",),
+    )
+    world.trust = Trust(keys=(*world.trust.keys, key), unsigned=world.trust.unsigned)
+    world.trust.save(world.directory / "trust.json")
+    auditor.processor.trust = world.trust
+    world.signers["people"] = laptop
+    (told,) = auditor.hear(approval(validation=waits.validation, policy=waits.policy), authid="ada")
+    assert isinstance(told, RequestRefused)
+    assert told.reason.code == "not-an-approver"
 
 
 def test_an_approval_of_another_package_is_refused(auditor):

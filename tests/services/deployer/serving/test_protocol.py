@@ -115,3 +115,13 @@ def test_the_metadata_name_every_input_with_its_datatype():
         ("label", "INT64"),
         ("prediction_id", "BYTES"),
     ]
+
+
+@pytest.mark.parametrize(
+    "named", [{"id": "a\0"}, {"parameters": {"entity": "a\0"}}, {"parameters": {"request_id": ["\0"]}}]
+)
+def test_a_name_with_a_nul_is_refused_since_not_every_store_could_keep_it(named):
+    body = request([tensor("input", [1, 4], [ROW])], **named)
+    with pytest.raises(Refused) as refused:
+        parse_request(body)
+    assert refused.value.status in (400, 422)
