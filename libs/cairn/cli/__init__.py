@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cairn.cli import apply, audit, demo, doctor, events, models, parked, predict, publish, schemas, status, up
+from cairn.cli import apply, audit, demo, doctor, env, events, models, parked, predict, publish, schemas, status, up
 from cairn.cli.funnel import guarded
 from cairn.cli.output import emit
 
@@ -38,6 +38,7 @@ def build() -> typer.Typer:
     events.register(app)
     parked.register(app)
     status.register(app)
+    env.register(app)
     audit.register(app)
     schemas.register(app)
     doctor.register(app)

@@ -1,8 +1,12 @@
-"""The demonstration's data: scikit-learn's copy of the Wisconsin breast-cancer measurements, in four parts."""
+"""The demonstration's data: scikit-learn's copy of the Wisconsin breast-cancer measurements, in four parts.
+
+`python -m cairn.demo.data` writes the first one, as CSV.
+"""
 
 import csv
 import io
 import random
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,3 +73,7 @@ def as_csv(samples: Sequence[Sample]) -> bytes:
     writer.writerow([*samples[0].features, TARGET])
     writer.writerows([*map(repr, sample.features.values()), sample.label] for sample in samples)
     return text.getvalue().encode()
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(as_csv(load_parts().published))
