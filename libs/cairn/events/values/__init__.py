@@ -4,32 +4,19 @@ All are frozen: two with the same content are equal. A class made in code refuse
 not send them); reading from the wire ignores them (a newer writer may have added some).
 """
 
-from cairn.events.values.objects import (
-    Arm,
-    Check,
-    Checks,
-    Code,
-    Column,
-    Columns,
+from cairn.events.values.judgements import Check, Checks, Metric, Metrics, Reason
+from cairn.events.values.objects import Arm, Code, Column, Columns, Environment, IoSchema, Money, Period, Route, Usage
+from cairn.events.values.references import (
     DatasetRef,
     DeclarationRef,
-    Environment,
     EventRef,
     Evidence,
-    IoSchema,
     LogRange,
-    Metric,
-    Metrics,
     ModelRef,
-    Money,
     ObjectRef,
     Objects,
-    Period,
     PolicyRef,
-    Reason,
-    Route,
     RunRef,
-    Usage,
 )
 from cairn.events.values.scalars import (
     LARGEST_INTEGER,
