@@ -15,7 +15,7 @@ from sqlmodel import Session
 
 from cairn.broker import partition_of
 from cairn.children import ChildFailed, Children, Limits
-from cairn.events.catalogue import ALL_SERVICES, GATEWAY, OPERATIONS, TOPICS, type_of
+from cairn.events.catalogue import ALL_SERVICES, GATEWAY, OPERATIONS, OUTSIDE, TOPICS, type_of
 from cairn.events.codec import CATALOGUE, Outgoing, Record, write
 from cairn.events.envelope import Envelope
 from cairn.events.event import Event
@@ -42,7 +42,7 @@ _SPOKEN_FOR = {GATEWAY: ("upstream",)}
 
 def _sources_of(owner: str, installation: Installation) -> tuple[str, ...]:
     source = installation.source(owner)
-    return ("*",) if owner in ("upstream", "people", GATEWAY) else (source, f"{source}/*")
+    return ("*",) if owner in (*OUTSIDE, GATEWAY) else (source, f"{source}/*")
 
 
 def make_trust(installation: Installation) -> tuple[dict[str, Signer], Trust]:
@@ -107,13 +107,10 @@ class World:
         bare = topic or (f"{OPERATIONS}.{owner}" if entry.topic == OPERATIONS else entry.topic)
         speaker = owner or TOPICS[bare].owner
         instant = format_instant(self.clock())
-        default_source = (
-            self.installation.source(speaker) if speaker in (*ALL_SERVICES, "serving") else f"/test/{speaker}"
-        )
         envelope = replace(
             Envelope(
                 id=str(uuid4()),
-                source=default_source,
+                source=f"/test/{speaker}" if speaker in OUTSIDE else self.installation.source(speaker),
                 type=entry.name,
                 subject=entry.subject_of(facts),
                 time=instant,

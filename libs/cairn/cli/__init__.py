@@ -7,7 +7,22 @@ from typing import Annotated
 
 import typer
 
-from cairn.cli import apply, audit, demo, doctor, env, events, models, parked, predict, publish, schemas, status, up
+from cairn.cli import (
+    apply,
+    audit,
+    demo,
+    doctor,
+    env,
+    events,
+    models,
+    parked,
+    predict,
+    publish,
+    schemas,
+    status,
+    store,
+    up,
+)
 from cairn.cli.funnel import guarded
 from cairn.cli.output import emit
 
@@ -39,6 +54,7 @@ def build() -> typer.Typer:
     parked.register(app)
     status.register(app)
     env.register(app)
+    store.register(app)
     audit.register(app)
     schemas.register(app)
     doctor.register(app)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from cairn.broker import BrokerUnreachable, reached
-from cairn.context import TRUST_FILE, UP_FILE, Context, Running, load_context
+from cairn.context import TRUST_FILE, UP_FILE, Context, NotRunning, Running, load_context
 from cairn.events.catalogue import GATEWAY, SERVICES
 from cairn.events.identity import Installation
 from cairn.holding import hold
@@ -118,6 +118,36 @@ class Stack:
         """Run until cancelled. Raises StartFailed when Kafka cannot be kept running: without it nothing goes on."""
         await (self._kafka_keeper or asyncio.Event().wait())
 
+    async def run_alone(self, service: str, command: str) -> int:
+        """Run one command of a service with nothing but Kafka beside it; gives its exit code.
+
+        Raises HomeHeld while a Cairn runs from this home, NotRunning where none ever did.
+        """
+        self._refuse_empty_home()
+        async with self._exits:
+            self._exits.callback((await asyncio.to_thread(hold, self._home)).close)
+            await self._start_kafka()
+            return await self._run(service, command)
+
+    async def look_at_store(self, service: str, command: str, *flags: str) -> int:
+        """Run one command of a service that only looks at its store; gives its exit code. Raises NotRunning."""
+        self._refuse_empty_home()
+        self._servers = self._servers or "127.0.0.1:9092"  # a setting that every service wants; nobody is asked
+        return await self._run(service, command, *flags)
+
+    async def _run(self, service: str, command: str, *flags: str) -> int:
+        program = self._program(service, self._ports())
+        child = await asyncio.create_subprocess_exec(*program.command, command, *flags, env=program.environment)
+        return await child.wait()
+
+    def _refuse_empty_home(self) -> None:
+        if not (self._home / "stores").is_dir():
+            raise NotRunning(f"no Cairn ever ran from {self._home}: name its home with --home or CAIRN_HOME")
+
+    def _ports(self) -> dict[str, int]:
+        names = (*SERVICES, SERVING, GATEWAY)
+        return dict(zip(names, kept_ports(self._home / "ports.json", *[0] * len(names)), strict=True))
+
     async def _start(self) -> None:
         self._home.mkdir(parents=True, exist_ok=True)
         self._exits.callback((await asyncio.to_thread(hold, self._home)).close)
@@ -134,10 +164,9 @@ class Stack:
         )
         await self._start_kafka()
         await self._make_topics()
-        names = (*SERVICES, SERVING, GATEWAY)
-        ports = dict(zip(names, kept_ports(self._home / "ports.json", *[0] * len(names)), strict=True))
+        ports = self._ports()
         self._exits.push_async_callback(self._stop_processes)
-        for name in names if self.options.gateway else names[:-1]:
+        for name in (*SERVICES, SERVING, *((GATEWAY,) if self.options.gateway else ())):
             self.processes[name] = Supervised(self._program(name, ports), self._say, self._pass_on, self._give_up)
             await self.processes[name].start()
         await self._until_ready()

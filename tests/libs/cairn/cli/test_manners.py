@@ -219,6 +219,8 @@ WRITES = {
     ("publish", "dataset"),
     ("predict",),
     ("parked", "redrive"),
+    ("store", "rebuild"),
+    ("store", "digest"),
 }
 
 
