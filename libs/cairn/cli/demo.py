@@ -127,7 +127,8 @@ def _describe(facts: Any) -> str:
     words += [f"{name} {value:.4f}" for name, value in metrics.items() if name in ("roc_auc", "brier_score")]
     drifted = [one["column"] for one in named.get("drift", []) if one["drifted"]]
     if "drift" in named:
-        words.append(f"{len(drifted)} of {len(named['drift'])} columns drifted")
+        looked_at = len(named["drift"])  # what tells of a drift names only what drifted
+        words.append(f"{len(drifted)} {'' if len(drifted) == looked_at else f'of {looked_at} '}columns drifted")
     return ", ".join(words)
 
 
@@ -144,7 +145,7 @@ def _point_on(home: Path, *, keep: bool) -> None:
         emit(f"\nEverything is left running. In another terminal:\n  export CAIRN_HOME={home}")
         emit("  cairn models show demo.tumours\n  cairn events tail --follow\n  cairn audit verify\nCtrl-C stops it.")
     else:
-        emit("\nLook around with: make demo KEEP=--keep, then cairn models show demo.tumours and cairn events tail")
+        emit("\nLook around with: make demo KEEP=--keep, then .venv/bin/cairn models show demo.tumours")
         emit("Your own model: write model.yaml, then cairn up, cairn apply model.yaml, cairn publish dataset …")
 
 

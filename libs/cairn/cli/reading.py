@@ -52,7 +52,7 @@ def exchange(method: str, url: str, who: str, body: object = None) -> tuple[int,
     except httpx2.TimeoutException:
         raise OutOfReach(f"{who} at {url} did not answer within {SECONDS:g} s") from None
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise OutOfReach(f"{who} at {url} does not answer ({error}): does it run? `cairn status` shows it") from None
+        raise OutOfReach(f"{who} at {url} does not answer ({error}): does it run?") from None
     try:
         return response.status_code, response.json()
     except ValueError:
