@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from cairn.broker import partition_of
 from cairn.events.codec import Message, Outgoing, Record
-from cairn.events.envelope import cause_name
+from cairn.events.envelope import cause_name, hops_of
 from cairn.events.identity import Cause
 from cairn.events.values import EventRef
 
@@ -134,6 +134,8 @@ class Origin:
     traceparent: str = ""
     principal: str = ""
     """Who is responsible: `person/ada`, `service/registry`; empty where nobody is named."""
+    hops: int = 0
+    """How many services in turn led to it since its story began."""
 
     @property
     def cause(self) -> Cause:
@@ -173,6 +175,7 @@ class Origin:
             time=envelope.time,
             traceparent=envelope.traceparent,
             principal=envelope.principal,
+            hops=hops_of(envelope),
         )
 
 
