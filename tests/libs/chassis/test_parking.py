@@ -42,9 +42,9 @@ HOSTILE: dict[str, tuple[str, bytes, Headers, bytes | None]] = {
         (*BINARY, ("ce_id", b"1"), ("ce_source", b"/evil\x00"), ("ce_subject", b"\x00")),
         b"{}",
     ),
-    "a zero in its id": ("header", b"k", STRUCTURED, structured(source="/unsigned/x", id="\x00")),
+    "a zero in its id": ("schema", b"k", STRUCTURED, structured(source="/unsigned/x", id="\x00")),
     "half a character in its source": ("header", b"k", STRUCTURED, structured(source="/evil\ud800")),
-    "half a character in its type": ("header", b"k", STRUCTURED, structured(type="\ud800\x00")),
+    "half a character in its type": ("schema", b"k", STRUCTURED, structured(type="\ud800\x00")),
     "half a character in its data": ("json", b"k", STRUCTURED, structured(data={"model": "\ud800"})),
 }
 
