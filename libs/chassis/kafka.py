@@ -4,13 +4,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, 
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import CommitFailedError
 
 from cairn.broker import BrokerUnreachable, TopicRefused, reached, stopped
 from cairn.events.catalogue import TOPICS
 from cairn.events.codec import Record
 from cairn.events.identity import Installation
+from cairn.records import RecordConsumer
 
 PATIENCE_SECONDS = 30.0
 """A broker that is restarted, or loses its leader, is back within this time."""
@@ -68,7 +69,7 @@ class Log:
     Each call raises KafkaUnreachable when Kafka refuses it, or gives nothing for `PATIENCE_SECONDS`.
     """
 
-    def __init__(self, consumer: AIOKafkaConsumer, installation: Installation, servers: str) -> None:
+    def __init__(self, consumer: RecordConsumer, installation: Installation, servers: str) -> None:
         self._consumer = consumer
         self._installation = installation
         self._servers = servers
@@ -79,7 +80,7 @@ class Log:
         cls, bootstrap_servers: str, installation: Installation, group: str | None = None
     ) -> "AsyncIterator[Log]":
         """Connect. Raises KafkaUnreachable."""
-        consumer = AIOKafkaConsumer(
+        consumer = RecordConsumer(
             bootstrap_servers=bootstrap_servers,
             group_id=group,
             enable_auto_commit=False,

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from cairn.broker import partition_of
 from cairn.events.codec import Message, Outgoing, Record
-from cairn.events.envelope import cause_name
+from cairn.events.envelope import cause_name, hops_of
 from cairn.events.identity import Cause
 from cairn.events.values import EventRef
 
@@ -140,6 +140,8 @@ class Origin:
     """Who is responsible: `person/ada`, `service/registry`; empty where nobody is named."""
     keyid: str = ""
     """The key that signed it; empty where none did."""
+    hops: int = 0
+    """How many services in turn led to it since its story began."""
 
     @property
     def cause(self) -> Cause:
@@ -180,6 +182,7 @@ class Origin:
             traceparent=envelope.traceparent,
             principal=envelope.principal,
             keyid=envelope.keyid,
+            hops=hops_of(envelope),
         )
 
 

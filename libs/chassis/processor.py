@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from cairn.events.codec import Heard, Malformed, Message, Record, check, read
+from cairn.events.codec import Heard, Malformed, Message, Record, check, check_hops, check_topic, read
 from cairn.events.event import Event
 from cairn.events.requests import RedriveRequested
 from cairn.events.signing import Trust
@@ -222,11 +222,15 @@ class Processor:
         message = read(record)
         if isinstance(message, Malformed):
             raise Unfit(message)
+        if astray := check_topic(message):
+            raise Unfit(astray)
         if not self._concerns(message):
             return None
         heard = check(message, self.voice.installation, self.trust)
         if isinstance(heard, Malformed):
             raise Unfit(heard)
+        if loop := check_hops(heard.message):
+            raise Unfit(loop)
         return heard
 
     def _concerns(self, message: Message) -> bool:

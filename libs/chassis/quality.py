@@ -9,8 +9,8 @@ from chassis.positions import Partition
 
 _MOST_BAD_IN_A_ROW = 5
 _MOST_BAD_OF_100 = 20
-_HARMLESS = frozenset({"unknown-type", "unsupported-version"})
-"""Reasons to park that say nothing about this deployment: a newer writer is at work."""
+_HARMLESS = frozenset({"unknown-type", "unsupported-version", "causation"})
+"""Reasons to park that say nothing about this deployment: a newer writer is at work, a loop of causes was ended."""
 
 
 class TooManyBad(Exception):

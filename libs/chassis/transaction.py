@@ -12,7 +12,7 @@ from sqlmodel import Session
 from cairn.broker import partition_of
 from cairn.events.catalogue import OPERATIONS, TOPICS, topic_for, type_of
 from cairn.events.codec import Record, write
-from cairn.events.envelope import Envelope, format_sequence, schema_address
+from cairn.events.envelope import Envelope, format_sequence, hops_of, schema_address
 from cairn.events.event import Event
 from cairn.events.identity import Cause, Installation, told_id
 from cairn.events.monitoring import RetrainingAdvised
@@ -195,9 +195,16 @@ class Transaction:
             authid=self.voice.service,
             sequence=format_sequence(sequence),
             basis=self._basis(),
+            hops=self._hops(facts),
             dataschema=schema_address(type_name),
             traceparent=self.cause.traceparent,
         )
+
+    def _hops(self, facts: Event) -> str:
+        """One more where another's event led to this: what a service makes of its own events is no loop."""
+        if isinstance(facts, RetrainingAdvised):  # begins a story
+            return "0"
+        return str(self.cause.hops + (self.cause.source != self.voice.source))
 
     def _basis(self) -> str:
         positions: dict[str, list[int]] = {}
@@ -219,6 +226,7 @@ class Transaction:
             traceparent=envelope.traceparent,
             principal=envelope.principal,
             keyid=self.voice.signer.keyid,
+            hops=hops_of(envelope),
         )
 
     def _row(self, envelope: Envelope, topic: str, outgoing: object) -> dict[str, object]:

@@ -5,7 +5,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-_WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+REFUSED = "".join(
+    character
+    for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    if (character := chr(code)) not in "\t\n\r"
+)
+"""What no text may hold, though a schema cannot say so."""
+_WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=REFUSED), max_size=12)
 _ANY = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_WORDS, inner, max_size=2),
@@ -63,7 +69,7 @@ def _texts(node: dict[str, Any]) -> st.SearchStrategy[str]:
     if "pattern" in node:
         return st.from_regex(node["pattern"].replace("$", r"\Z"))
     return st.text(
-        st.characters(exclude_categories=["Cs"], exclude_characters="\0"),
+        st.characters(exclude_categories=["Cs"], exclude_characters=REFUSED),
         min_size=node.get("minLength", 0),
         max_size=min(node.get("maxLength", 20), 20),
     )

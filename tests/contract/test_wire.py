@@ -230,7 +230,7 @@ def test_the_smallest_publisher_needs_one_header_a_key_and_five_members() -> Non
     [
         (b'{"model": "a", "model": "b"}', "the field 'model' is there twice"),
         (b'{"items": [{"value": 1, "value": 2}]}', "the field 'value' is there twice"),
-        (b'{"target": "a\\u0000b"}', "a text holds a NUL character"),
+        (b'{"target": "a\\u0000b"}', "a text holds the character U+0000, which may not stand in texts"),
     ],
 )
 def test_what_outsiders_write_can_be_read_in_one_way_only(value: bytes, fault: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cairn.events.catalogue import CATALOGUE, OPERATIONS, OUTSIDE, TOPICS, EventType, carries
-from cairn.events.envelope import ATTRIBUTES, Envelope
+from cairn.events.envelope import ATTRIBUTES, Envelope, cause_name, hops_of
 from cairn.events.event import Event
 from cairn.events.identity import Cause, Installation
 from cairn.events.plain_json import find_ambiguity, find_nul
@@ -27,6 +27,7 @@ _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 """Stands in a header's name for what was not UTF-8 there."""
 _MOST_HEADERS = 64
+_MOST_HOPS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +147,9 @@ def check(
     message: Message, installation: Installation, trust: Trust, versions: Versions = VERSIONS
 ) -> Heard | Malformed:
     """Whether a message counts: topic and owner, signature, schema, key. Never raises."""
-    topic = TOPICS.get(message.record.topic)
-    if topic is None or not carries(message.record.topic, message.entry):
-        return Malformed("wrong-topic", f"{message.entry.name} does not belong on {message.record.topic}")
+    if astray := check_topic(message):
+        return astray
+    topic = TOPICS[message.record.topic]
     signed = _check_signature(message, installation, trust)
     if isinstance(signed, Malformed):
         return signed
@@ -156,6 +157,8 @@ def check(
         return Malformed(
             "too-large", f"the payload has {len(message.data)} bytes, {topic.max_value_bytes} are admitted"
         )
+    if message.envelope.causationid == cause_name(message.envelope.source, message.envelope.id):
+        return Malformed("causation", "the event names itself as its cause")
     instant = parse_instant(message.envelope.time)
     if instant is None:
         return Malformed("time", f"the time {message.envelope.time!r} is not an RFC 3339 instant with an offset"[:300])
@@ -167,6 +170,23 @@ def check(
     except ValidationError as error:
         return Malformed("schema", _first_fault(error))
     return _check_key(message, facts) or Heard(message, facts, signed)
+
+
+def check_topic(message: Message) -> Malformed | None:
+    """Why a message does not belong where it lies; None if it does."""
+    if message.record.topic in TOPICS and carries(message.record.topic, message.entry):
+        return None
+    return Malformed("wrong-topic", f"{message.entry.name} does not belong on {message.record.topic}")
+
+
+def check_hops(message: Message) -> Malformed | None:
+    """Why no service may go on from an event, though it counts: too many have led to it; None if it may."""
+    hops = hops_of(message.envelope)
+    if hops <= _MOST_HOPS:
+        return None
+    return Malformed(
+        "causation", f"{hops} services in turn led to this event, more than {_MOST_HOPS}: they are in a loop"
+    )
 
 
 def _check_key(message: Message, facts: Event) -> Malformed | None:
@@ -217,7 +237,8 @@ def parse_instant(text: str) -> datetime | None:
     """An RFC 3339 instant with its offset, or None."""
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError:
+        instant.astimezone(UTC)
+    except (ValueError, OverflowError):  # what lies outside the calendar in UTC, nobody can convert
         return None
     return instant if instant.tzinfo is not None else None
 

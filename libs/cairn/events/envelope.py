@@ -9,6 +9,7 @@ ATTRIBUTES = (
     "causationid",
     "correlationid",
     "dataschema",
+    "hops",
     "id",
     "keyid",
     "recordedtime",
@@ -40,6 +41,7 @@ class Envelope:
     authid: str = ""
     sequence: str = ""
     basis: str = ""
+    hops: str = ""
     dataschema: str = ""
     traceparent: str = ""
     keyid: str = ""
@@ -66,6 +68,12 @@ def cause_name(source: str, event_id: str) -> str:
 def format_sequence(number: int) -> str:
     """A sequence number as it is sent: twenty digits, so that it sorts as text."""
     return f"{number:020d}"
+
+
+def hops_of(envelope: Envelope) -> int:
+    """How many services in turn led to an event since its story began; 0 where it does not say."""
+    text = envelope.hops
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
 
 
 def schema_address(type_name: str) -> str:

@@ -23,7 +23,7 @@ def unwrap(record: Record) -> tuple[Attributes, str, bytes] | Malformed:
     if ambiguity := find_ambiguity(value):
         return Malformed("schema", ambiguity)
     try:
-        content = json.loads(value)
+        content = json.loads(value.decode())  # of bytes, the parser would guess the encoding
     except (ValueError, RecursionError):
         return Malformed("json", "the value is not JSON")
     if not isinstance(content, dict):

@@ -43,6 +43,12 @@ HEADERS = (
         {"pattern": "^[0-9]{20}$"},
     ),
     Header("ce_basis", "Of a decision: what had been read and told before it, and the code's version.", False, {}),
+    Header(
+        "ce_hops",
+        "How many services in turn led to it since its story began; from more than 50, a loop, no service goes on.",
+        False,
+        {"pattern": "^[0-9]{1,9}$"},
+    ),
     Header("ce_dataschema", "The file that describes the value.", False, {"format": "uri-reference"}),
     Header("ce_traceparent", "W3C Trace Context.", False, {}),
     Header("ce_keyid", "The name of the key that signed it.", False, {}),

@@ -5,11 +5,12 @@ from typing import Literal
 
 Severity = Literal["notice", "warning", "alarm"]
 
-_ALARMS = frozenset({"signature", "not-allowed", "unsigned", "wrong-topic"})
-"""Somebody spoke who may not, or for somebody else."""
+_ALARMS = frozenset({"signature", "not-allowed", "unsigned", "wrong-topic", "id-reused", "causation"})
+"""Somebody spoke who may not, for somebody else, in two ways, or without end."""
 _NOTICES = frozenset({"unsupported-version"})
 """A newer writer is at work."""
 UNSIGNED = "unsigned-admitted"
+REUSED = "id-reused"
 
 
 @dataclass(frozen=True, slots=True)

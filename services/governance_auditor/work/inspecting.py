@@ -15,19 +15,20 @@ from sqlmodel import Session
 
 from cairn.broker import partition_of
 from cairn.events.catalogue import ALL_SERVICES, TOPICS
-from cairn.events.codec import Heard, Malformed, Record
+from cairn.events.codec import Heard, Malformed, Record, check_hops
 from cairn.events.governance import FindingRaised
 from cairn.events.hearing import AUDITOR
 from cairn.events.identity import Installation
+from cairn.events.operations import RecordParked
 from cairn.events.signing import Trust
 from cairn.events.values import EventRef, LogRange
 from cairn.subscriber import hear
 from chassis import Due, Transaction, ledger
 from chassis.transaction import Place, unreadable_cause
 from governance_auditor.domain import Fault, fault_of, misplaced, out_of_sequence, unsigned
-from governance_auditor.domain.findings import UNSIGNED
+from governance_auditor.domain.findings import REUSED, UNSIGNED
 from governance_auditor.store import LogStore
-from governance_auditor.store.log import parse_log
+from governance_auditor.store.log import log_name, parse_log
 
 _MOST_RECORDS = 200
 """So many are looked at in one go: the store is held for a few tens of milliseconds."""
@@ -167,10 +168,23 @@ class _Look:
             self.memory.last[seen.counted] = seen.last
 
     def _examine(self, record: Record) -> "_Seen":
-        """What is still to be told of a record."""
-        if self._told_by_us(record):
-            return _Seen()
+        """What is still to be told of a record, and of another that it announces."""
         heard = self._hear(record)
+        seen = _Seen() if self._told_by_us(record) else self._examine_itself(record, heard)
+        return seen if seen.suspect else seen._replace(suspect=self._reused(heard))
+
+    def _reused(self, heard: Heard | Malformed) -> Suspect | None:
+        """The record that used an id again, as who parked it says: only who took in the first one can know."""
+        facts = heard.facts if isinstance(heard, Heard) else None
+        if not isinstance(facts, RecordParked) or facts.reason.code != REUSED or facts.topic not in TOPICS:
+            return None
+        log = log_name(facts.topic, facts.partition)
+        if REUSED in self.store.codes_found(log, facts.offset):
+            return None
+        fault = fault_of(REUSED, f"{facts.service} parked it: {facts.reason.text}")
+        return Suspect(log, facts.offset, facts.offset, (fault,), None)
+
+    def _examine_itself(self, record: Record, heard: Heard | Malformed) -> "_Seen":
         faults = self._faults(record, heard)
         number = _number_of(record, heard)
         counted, last, out = self._count(record, number) if number else (None, 0, None)
@@ -185,6 +199,8 @@ class _Look:
         faults = []
         if isinstance(heard, Malformed):
             faults.append(fault_of(heard.code, heard.text))
+        elif loop := check_hops(heard.message):
+            faults.append(fault_of(loop.code, loop.text))
         elif not heard.signed and self.inspector.trust() is not None:
             faults.append(unsigned(heard.message.envelope.source))
         right = partition_of(record.topic, record.key) if record.key is not None else record.partition
