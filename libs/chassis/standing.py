@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from cairn.events.catalogue import topics_owned_by
-from cairn.events.codec import Heard, Malformed, Record, check, read
+from cairn.events.codec import Heard, Malformed, Record, appended_at, check, read
 from chassis.database import Database, StoreError
 from chassis.kafka import GroupInUse, Log, Partition, partitions_of
 from chassis.outbox import confirm, confirmed_ends, position_of
@@ -118,12 +118,28 @@ async def _check_heard_topics(
 
 
 def own_event(processor: Processor, record: Record) -> Heard | None:
-    """The checked event in a record of one's own topic; None for what a stranger wrote: the auditor's business."""
+    """The checked event in a record of one's own topic; None for what a stranger wrote: the auditor's business.
+
+    Raises StoreError for one in the service's own name whose key the trust file does not admit: to leave it out would
+    be to forget it.
+    """
     message = read(record)
     if isinstance(message, Malformed):
         return None
-    heard = check(message, processor.voice.installation, processor.trust)
-    return heard if isinstance(heard, Heard) else None
+    voice, trust = processor.voice, processor.trust
+    heard = check(message, voice.installation, trust)
+    if isinstance(heard, Heard):
+        return heard
+    envelope = message.envelope
+    key = trust.key(envelope.keyid)
+    admitted = key is not None and key.valid_at(appended_at(record))
+    if heard.code == "signature" and envelope.source == voice.source and not admitted:
+        raise StoreError(
+            f"{record.topic}/{record.partition}/{record.offset} holds an event of {voice.service} that cannot be "
+            f"checked: {heard.text}. Put the key by which it signed then into the trust file (CAIRN_TRUST_FILE), valid "
+            "at the time of the event: a key that was replaced stays there"
+        )
+    return None
 
 
 def _lost(partition: Partition, end: int, known: str) -> StoreError:
