@@ -69,9 +69,10 @@ async def begin_group(
 
 async def _check_own_topics(database: Database, processor: Processor, log: Log, service: str) -> None:
     partitions = partitions_of(topic.name for topic in topics_owned_by(service))
-    beginnings, ends = await log.beginnings(partitions), await log.ends(partitions)
+    # Before the ends: a replica beside this one may be moving both.
     with database.read() as session:
         known = confirmed_ends(session.connection())
+    beginnings, ends = await log.beginnings(partitions), await log.ends(partitions)
     for one in partitions:
         if ends[one] < known.get(one, 0):
             raise _lost(one, ends[one], f"{service} told it to {known[one]}")

@@ -1,7 +1,7 @@
 """On a real Kafka: a store can be lost and made anew from the log, and none that is behind the log goes on."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -262,6 +262,20 @@ async def test_a_lost_store_of_a_service_is_refused(live: Live, event: OutcomesO
 async def test_a_service_that_never_ran_may_start(live: Live) -> None:
     await live.publish(a.labels())
     await live.check()
+
+
+async def test_a_replica_may_start_while_another_confirms_what_was_told(live: Live) -> None:
+    ends = live.log.ends
+
+    async def ends_before_another_relay(partitions: Iterable[Partition]) -> dict[Partition, int]:
+        found = await ends(partitions)
+        await live.relay()
+        return found
+
+    await live.hear(a.labels())
+    live.log.ends = ends_before_another_relay
+    await live.check()
+    assert load_waiting(live.actor.database) == []
 
 
 async def test_what_was_deleted_from_the_log_before_it_was_heard_is_not_passed_over(live: Live) -> None:
