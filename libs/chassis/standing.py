@@ -75,7 +75,7 @@ async def _check_own_topics(database: Database, processor: Processor, log: Log, 
     beginnings, ends = await log.beginnings(partitions), await log.ends(partitions)
     for one in partitions:
         if ends[one] < known.get(one, 0):
-            raise _lost(one, ends[one], f"{service} told it to {known[one]}")
+            raise records_lost(one, ends[one], f"{service} told it to {known[one]}")
     start = {one: max(known.get(one, 0), beginnings[one]) for one in partitions}
     found: list[tuple[int, int, int]] = []
     async for record in log.read(start, ends):
@@ -115,7 +115,7 @@ async def _check_heard_topics(
                 "deleted from the log before they were heard. Restore the topic from an archive: nothing is skipped"
             )
         if ends[one] < position:
-            raise _lost(one, ends[one], f"{service} took it to {position}")
+            raise records_lost(one, ends[one], f"{service} took it to {position}")
 
 
 def own_event(processor: Processor, record: Record) -> Heard | None:
@@ -143,7 +143,8 @@ def own_event(processor: Processor, record: Record) -> Heard | None:
     return None
 
 
-def _lost(partition: Partition, end: int, known: str) -> StoreError:
+def records_lost(partition: Partition, end: int, known: str) -> StoreError:
+    """What to say of a partition that ends before what is known of it."""
     # New records would get offsets that the store has passed, and be dropped as known.
     return StoreError(
         f"{partition[0]}/{partition[1]} ends at {end}, {known}: Kafka has lost records. Restore the topic from an "
