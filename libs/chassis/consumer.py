@@ -13,14 +13,18 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, TopicPartition
 from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
 
+from cairn.broker import ANSWER_SECONDS, BrokerUnreachable, TopicRefused, reached
 from cairn.events.codec import Record
 from cairn.events.identity import Installation
 from cairn.records import RecordConsumer
 from chassis.backoff import backoff_seconds
 from chassis.kafka import Partition, as_record, partitions_of
+from chassis.standing import records_lost
 
 _BATCH_WAIT_MILLISECONDS = 10
 _COMMIT_SECONDS = 0.5
+_LOOK_SECONDS = 5.0
+"""How often Kafka is asked whether there is more."""
 _LONGEST_BACKOFF_SECONDS = 10.0
 
 log = structlog.get_logger()
@@ -55,6 +59,8 @@ class Consumer:
     group: str
     topics: tuple[str, ...]
     installation: Installation
+    servers: str
+    """Kafka's address, for messages."""
     take: Callable[[Sequence[Record]], Any]
     """Stores a batch; blocking. Raises what `retries` judges."""
     trailing: Callable[[], dict[Partition, int]]
@@ -65,11 +71,19 @@ class Consumer:
     observe: Callable[[Any, int], None]
     """Told what became of a batch of so many records."""
     session_milliseconds: int = 30_000
+    stalled_seconds: float = 60.0
+    """One that is behind and has taken nothing for so long is not ready."""
     healthy: bool = False
+    """Whether it can store what it takes."""
     stopped: str = ""
     """Why it stopped for good, if it did."""
+    trouble: str = ""
+    """Why nothing comes from Kafka, if that is so."""
     _subscriber: Any = None
     _committed: dict[Partition, int] = field(default_factory=dict)
+    _taken: dict[Partition, int] = field(default_factory=dict)
+    _moved_at: float = 0.0
+    """When it last took something, or could have taken nothing, by the loop's clock."""
 
     def subscribe(self, broker: KafkaBroker, *, replicas: bool) -> None:
         """Declare the subscription: by group for replicas, else by hand, so that a restart goes on at once."""
@@ -98,6 +112,13 @@ class Consumer:
             self._subscriber = broker.subscriber(partitions=partitions, **common)
         self._subscriber(self._consume)
 
+    @property
+    def unready(self) -> str:
+        """Why it is not ready; empty if it is."""
+        if self.stopped:
+            return self.stopped
+        return self.trouble if self.healthy else f"the consumer {self.name} waits for its store"
+
     async def _consume(self, raw: Any) -> None:
         records = [as_record(one, self.installation) for one in raw]
         failures = 0
@@ -116,27 +137,81 @@ class Consumer:
                 await asyncio.sleep(backoff_seconds(failures, 0.1, _LONGEST_BACKOFF_SECONDS))
             else:
                 self.healthy = True
+                self._note_taken(records)
                 self.observe(outcome, len(records))
                 return
         # Nothing behind this record may be taken, so this loop never asks for more.
         await asyncio.Event().wait()
+
+    def _note_taken(self, records: Sequence[Record]) -> None:
+        for record in records:
+            where = record.topic, record.partition
+            self._taken[where] = max(self._taken.get(where, 0), record.offset + 1)
+        self._moved_at = asyncio.get_running_loop().time()
 
     def _stop(self, error: BaseException) -> None:
         self.healthy = False
         self.stopped = str(error) or repr(error)
         log.error("consumer.stopped", consumer=self.name, error=self.stopped)
 
-    async def keep_committing(self) -> None:
-        """Commit what may be committed, again and again, until cancelled."""
+    async def keep_going(self) -> None:
+        """Commit what may be committed, and look after Kafka, again and again, until cancelled."""
+        loop = asyncio.get_running_loop()
+        looked_at = self._moved_at = loop.time()
         while True:
             await asyncio.sleep(_COMMIT_SECONDS)
             try:
                 await self.commit()
+                if loop.time() - looked_at >= _LOOK_SECONDS:
+                    await self.look()
+                    looked_at = loop.time()
             except Exception as error:
                 # The store in trouble is waited out where it is needed; a commit is made good by the next one.
                 if not self.retries(error):
                     raise
                 log.debug("consumer.commit", consumer=self.name, error=repr(error))
+
+    async def look(self) -> None:
+        """See whether Kafka answers, has all that was taken, and hands out what there is to take.
+
+        Raises what the store raises.
+        """
+        consumer = self._subscriber.consumer if self._subscriber else None
+        if consumer is None or self.stopped:
+            return
+        # Before the ends: a replica beside this one may be moving both.
+        stored = await self.run_blocking(self.trailing)
+        taken = {one: max(stored.get(one, 0), self._taken.get(one, 0)) for one in partitions_of(self.topics)}
+        wanted = {KafkaPartition(self.installation.topic(t), p): (t, p) for t, p in taken}
+        try:
+            asking = consumer.end_offsets(list(wanted))
+            found = await reached(asking, self.servers, ANSWER_SECONDS, "asking where the log ends")
+        except (BrokerUnreachable, TopicRefused) as error:
+            self._moved_at = asyncio.get_running_loop().time()
+            self._say(f"the consumer {self.name} hears nothing: {error}")
+            return
+        ends = {wanted[tp]: end for tp, end in found.items()}
+        for one, end in ends.items():
+            if end < taken[one]:
+                self._stop(records_lost(one, end, f"{self.group} took it to {taken[one]}"))
+                return
+        mine = {wanted[tp] for tp in consumer.assignment() if tp in wanted}
+        self._judge([one for one in sorted(mine) if ends[one] > taken[one]])
+
+    def _judge(self, behind: list[Partition]) -> None:
+        now = asyncio.get_running_loop().time()
+        if not behind or not self.healthy:  # one that waits for its store says so itself
+            self._moved_at = now
+        if behind and now - self._moved_at >= self.stalled_seconds:
+            (topic, partition), seconds = behind[0], now - self._moved_at
+            self._say(f"the consumer {self.name} is behind in {topic}/{partition}: it took nothing for {seconds:.0f} s")
+        else:
+            self._say("")
+
+    def _say(self, trouble: str) -> None:
+        if bool(trouble) != bool(self.trouble):
+            log.warning("consumer.kafka", consumer=self.name, trouble=trouble or "over")
+        self.trouble = trouble
 
     async def commit(self) -> None:
         """Commit offsets that never pass a record whose outbox rows Kafka has not confirmed."""

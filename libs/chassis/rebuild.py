@@ -178,7 +178,10 @@ class Rebuild:
                 take(session, record)
 
     def _take_own(self, session: Session, record: Record) -> None:
-        heard = own_event(self.processor, record)
+        try:
+            heard = own_event(self.processor, record)
+        except StoreError as error:
+            raise RebuildError(str(error)) from error
         if heard is None or not self._store_told(session, heard):
             return
         self._note_verdict(heard)

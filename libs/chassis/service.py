@@ -168,7 +168,7 @@ class Service:
         self._spawn("relay", relay.run())
         await self._start_broker(broker)
         for consumer in self._consumers:
-            self._spawn(f"commit {consumer.name}", consumer.keep_committing())
+            self._spawn(f"consumer {consumer.name}", consumer.keep_going())
             consumer.healthy = True
         for part in working:
             self._spawn(type(part).__name__, part.run())
@@ -281,11 +281,8 @@ class Service:
             )
 
     def _unready(self) -> list[str]:
-        stuck = [
-            one.stopped or f"the consumer {one.name} waits for its store" for one in self._consumers if not one.healthy
-        ]
-        starting = ["starting"] if self._starting else []
-        return [*starting, *filter(None, [self._store_trouble]), *stuck]
+        starting = "starting" if self._starting else ""
+        return list(filter(None, [starting, self._store_trouble, *(one.unready for one in self._consumers)]))
 
     def _measure(self) -> None:
         self.metrics.waiting.set(count_waiting(self.database))

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from cairn.events.catalogue import topics_owned_by
-from cairn.events.codec import Heard, Malformed, Record, check, read
+from cairn.events.codec import Heard, Malformed, Record, appended_at, check, read
 from chassis.database import Database, StoreError
 from chassis.kafka import GroupInUse, Log, Partition, partitions_of
 from chassis.outbox import confirm, confirmed_ends, position_of
@@ -69,12 +69,13 @@ async def begin_group(
 
 async def _check_own_topics(database: Database, processor: Processor, log: Log, service: str) -> None:
     partitions = partitions_of(topic.name for topic in topics_owned_by(service))
-    beginnings, ends = await log.beginnings(partitions), await log.ends(partitions)
+    # Before the ends: a replica beside this one may be moving both.
     with database.read() as session:
         known = confirmed_ends(session.connection())
+    beginnings, ends = await log.beginnings(partitions), await log.ends(partitions)
     for one in partitions:
         if ends[one] < known.get(one, 0):
-            raise _lost(one, ends[one], f"{service} told it to {known[one]}")
+            raise records_lost(one, ends[one], f"{service} told it to {known[one]}")
     start = {one: max(known.get(one, 0), beginnings[one]) for one in partitions}
     found: list[tuple[int, int, int]] = []
     async for record in log.read(start, ends):
@@ -114,19 +115,36 @@ async def _check_heard_topics(
                 "deleted from the log before they were heard. Restore the topic from an archive: nothing is skipped"
             )
         if ends[one] < position:
-            raise _lost(one, ends[one], f"{service} took it to {position}")
+            raise records_lost(one, ends[one], f"{service} took it to {position}")
 
 
 def own_event(processor: Processor, record: Record) -> Heard | None:
-    """The checked event in a record of one's own topic; None for what a stranger wrote: the auditor's business."""
+    """The checked event in a record of one's own topic; None for what a stranger wrote: the auditor's business.
+
+    Raises StoreError for one in the service's own name whose key the trust file does not admit: to leave it out would
+    be to forget it.
+    """
     message = read(record)
     if isinstance(message, Malformed):
         return None
-    heard = check(message, processor.voice.installation, processor.trust)
-    return heard if isinstance(heard, Heard) else None
+    voice, trust = processor.voice, processor.trust
+    heard = check(message, voice.installation, trust)
+    if isinstance(heard, Heard):
+        return heard
+    envelope = message.envelope
+    key = trust.key(envelope.keyid)
+    admitted = key is not None and key.valid_at(appended_at(record))
+    if heard.code == "signature" and envelope.source == voice.source and not admitted:
+        raise StoreError(
+            f"{record.topic}/{record.partition}/{record.offset} holds an event of {voice.service} that cannot be "
+            f"checked: {heard.text}. Put the key by which it signed then into the trust file (CAIRN_TRUST_FILE), valid "
+            "at the time of the event: a key that was replaced stays there"
+        )
+    return None
 
 
-def _lost(partition: Partition, end: int, known: str) -> StoreError:
+def records_lost(partition: Partition, end: int, known: str) -> StoreError:
+    """What to say of a partition that ends before what is known of it."""
     # New records would get offsets that the store has passed, and be dropped as known.
     return StoreError(
         f"{partition[0]}/{partition[1]} ends at {end}, {known}: Kafka has lost records. Restore the topic from an "

@@ -84,6 +84,7 @@ class Parts:
             group=group,
             topics=topics,
             installation=self.processor.voice.installation,
+            servers=self.settings.bootstrap_servers,
             take=take,
             trailing=partial(trailing_offsets, self.database, name, topics),
             run_blocking=self.blocking,

@@ -9,6 +9,7 @@ from typing import Any
 from sqlmodel import Session
 
 from cairn.children import Limits
+from cairn.events.training import Budget
 from cairn.events.values import ObjectRef
 from cairn.objects import ObjectCorrupt, ObjectError, ObjectMissing, ObjectStore
 from chassis import Task, Transaction, Work
@@ -21,6 +22,8 @@ PRELOAD = tuple(MODULES)
 REPOSITORY = "cairn-trainer"
 SPARE_CPU_SECONDS = 3600
 """What a child may consume beyond the time of the search: the trial that overran it, and the last fit."""
+SPARE_SECONDS = 2 * SPARE_CPU_SECONDS
+"""The same by the clock on the wall: it does not have the machine for itself."""
 
 
 class InOrder:
@@ -62,6 +65,11 @@ def begin(task: Task, attempt: int, tx: Transaction) -> None:
     tx.tell(tell_started(task.detail, attempt))
 
 
+def limits_of(budget: Budget) -> Limits:
+    """What the child of a run may consume."""
+    return Limits(cpu_seconds=int(budget.max_seconds) + SPARE_CPU_SECONDS, seconds=budget.max_seconds + SPARE_SECONDS)
+
+
 async def train(task: Task, job: Job) -> Package:
     """Train in a child, telling each trial, and keep the package."""
     plan: Plan = task.detail
@@ -82,8 +90,7 @@ async def train(task: Task, job: Job) -> Package:
             job.progress()
 
     async with InOrder(tell) as trials:
-        limits = Limits(cpu_seconds=int(plan.queued.budget.max_seconds) + SPARE_CPU_SECONDS)
-        made = await job.children.run("modelkit.children:train", spec, trials.put, limits)
+        made = await job.children.run("modelkit.children:train", spec, trials.put, limits_of(plan.queued.budget))
     return Package(made, await _keep(job.objects, made["files"]))
 
 

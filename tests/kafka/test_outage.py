@@ -1,4 +1,4 @@
-"""Kafka dies in the middle of a rebuild: that ends with a message; what it left is refused until one is finished."""
+"""Kafka dies: a service says that it is not ready, a rebuild ends with a message, and both go on when it is back."""
 
 import asyncio
 import subprocess
@@ -91,3 +91,20 @@ async def test_a_rebuild_that_loses_kafka_ends_and_its_store_is_refused_until_a_
         assert finished.returncode == 0, finished.stderr
         async with replica(context, postgres_url, port):
             await until_says(port, '"ready":true')
+
+
+async def test_a_service_whose_kafka_is_away_is_not_ready_until_it_is_back(postgres_url: str, tmp_path: Path):
+    async with LocalKafka(tmp_path / "kafka", fast_start=True) as kafka:
+        context = make_context(kafka.bootstrap_servers, tmp_path)
+        await create_topics(kafka.bootstrap_servers, context.installation)
+        (port,) = kept_ports(tmp_path / "ports.json", 0)
+        async with replica(context, postgres_url, port) as running:
+            await until_says(port, '"ready":true')
+            await kafka.kill()
+            await until_says(port, f"hears nothing: Kafka at {kafka.bootstrap_servers} ")
+            await kafka.start()
+            await until_says(port, '"ready":true')
+            async with Publisher(context) as publisher:
+                await publisher.publish(request(0))
+            await until_answered(context, 1, 60)
+            assert running.exit_code is None

@@ -52,17 +52,25 @@ class Children:
         """Call `module:function(spec, send)` in a child; `heard` gets what it sends on the way, the caller its result.
 
         Both are objects of JSON, and nothing else is taken from a child. Raises ChildFailed with the error of the
-        work or for a message of another form, and ChildDied when the child ended without a result. Cancelling kills
-        the child and all that it started.
+        work or for a message of another form, and ChildDied when the child ended without a result, or was not done in
+        time. Cancelling kills the child and all that it started.
         """
         ours, theirs = self._context.Pipe(duplex=False)
         child = self._context.Process(target=run_once, args=(theirs, function, spec, limits), daemon=True)
         starting = asyncio.create_task(asyncio.to_thread(child.start))
         with ours:
             try:
-                await asyncio.shield(starting)
-                theirs.close()  # so that the end of the child is the end of what can be read
-                return await _receive(ours, heard)
+                async with asyncio.timeout(limits.seconds) as deadline:
+                    await asyncio.shield(starting)
+                    theirs.close()  # so that the end of the child is the end of what can be read
+                    return await _receive(ours, heard)
+            except TimeoutError:
+                if not deadline.expired():
+                    raise
+                raise ChildDied(
+                    f"the child process was not done within {limits.seconds:g} s, whether it worked or waited: it was "
+                    "ended"
+                ) from None
             finally:
                 await asyncio.shield(_end_started(starting, child, theirs))
 

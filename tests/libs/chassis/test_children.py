@@ -177,6 +177,22 @@ async def test_a_child_writes_no_larger_file_than_it_may(children: Children, tmp
     assert path.stat().st_size <= 1024**2
 
 
+async def test_a_child_that_waits_instead_of_working_is_ended_with_all_that_it_started(children: Children) -> None:
+    pids: list[int] = []
+    with pytest.raises(ChildDied, match=r"not done within 5 s.*ended"):
+        await children.run(f"{WORK}:burn", {}, lambda _kind, said: pids.extend(said.values()), limits=Limits(seconds=5))
+    assert len(pids) == 2
+    assert await gone(*pids)
+
+
+async def test_an_end_of_time_that_is_not_the_child_s_is_not_said_to_be(children: Children) -> None:
+    def run_out(_kind: str, _said: dict[str, Any]) -> None:
+        raise TimeoutError("the listener's own")
+
+    with pytest.raises(TimeoutError, match="the listener's own"):
+        await children.run(f"{WORK}:tell_on_the_way", {"count": 1}, run_out)
+
+
 async def test_a_run_that_is_cancelled_leaves_no_process(children: Children) -> None:
     started: asyncio.Future[dict[str, int]] = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(children.run(f"{WORK}:burn", {}, lambda _kind, pids: started.set_result(pids)))

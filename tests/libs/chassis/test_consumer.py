@@ -17,7 +17,7 @@ from cairn.objects import StoreUnreachable
 from chassis import ledger
 from chassis.consumer import Consumer, RecordBroker
 from chassis.ledger import parked_record
-from chassis.positions import DECIDER
+from chassis.positions import DECIDER, save_positions
 from chassis.wiring import trailing_offsets
 
 BAD = b"\xff\xfe-bad"
@@ -43,6 +43,7 @@ async def consuming(live: Live, *, replicas: bool = False) -> AsyncIterator[Cons
         group=f"{live.world.installation.name}.{a.NAME}",
         topics=a.HEARS,
         installation=live.world.installation,
+        servers=live.servers,
         take=live.actor.processor.take,
         trailing=lambda: trailing_offsets(database, DECIDER, a.HEARS),
         run_blocking=blocking,
@@ -52,6 +53,7 @@ async def consuming(live: Live, *, replicas: bool = False) -> AsyncIterator[Cons
     )
     consumer.subscribe(broker, replicas=replicas)
     await broker.start()
+    consumer.healthy = True
     try:
         yield consumer
     finally:
@@ -144,3 +146,45 @@ async def test_what_is_committed_waits_for_what_was_told(live: Live) -> None:
         await live.relay()
         await consumer.commit()
         assert (await live.log.committed([where]))[where] == 1
+
+
+async def test_a_log_that_loses_records_while_it_is_heard_ends_the_consumer(live: Live) -> None:
+    """What is written next would get offsets that the store has passed."""
+    async with consuming(live) as consumer:
+        (where,) = await live.publish(a.labels())
+        await until(lambda: notes(live))
+        await consumer.look()
+        assert consumer.unready == ""
+        with live.actor.database.begin() as session:
+            save_positions(session.connection(), DECIDER, {where: 7})
+        await live.relay()
+        await consumer.look()
+        await live.publish(a.labels())
+    assert f"{where[0]}/{where[1]} ends at 1" in consumer.unready
+    assert "Kafka has lost records" in consumer.unready
+    assert len(notes(live)) == 1
+
+
+async def test_a_consumer_that_is_behind_and_takes_nothing_is_not_ready_until_it_goes_on(live: Live) -> None:
+    going_on, taking = asyncio.Event(), asyncio.Event()
+
+    async def held_up(function: Callable[..., Any], *arguments: Any) -> Any:
+        if arguments:
+            taking.set()
+            await going_on.wait()
+        return function(*arguments)
+
+    async with consuming(live) as consumer:
+        await consumer.look()
+        consumer.run_blocking = held_up
+        await live.publish(a.labels(value=1.0))
+        await taking.wait()
+        await consumer.look()
+        assert consumer.unready == "", "it has time"
+        consumer.stalled_seconds = 0
+        await consumer.look()
+        assert "is behind in labels/" in consumer.unready
+        going_on.set()
+        await until(lambda: notes(live))
+        await consumer.look()
+        assert consumer.unready == ""

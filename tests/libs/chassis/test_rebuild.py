@@ -1,7 +1,8 @@
 """On a real Kafka: a store can be lost and made anew from the log, and none that is behind the log goes on."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.libs.chassis.toy import Figure, Note
 
 from cairn.events import OutcomesObserved, RedriveRequested
 from cairn.events.codec import Outgoing
+from cairn.events.signing import Trust, TrustedKey
 from chassis import Transaction
 from chassis.database import StoreError
 from chassis.kafka import Log, Partition
@@ -262,6 +264,20 @@ async def test_a_service_that_never_ran_may_start(live: Live) -> None:
     await live.check()
 
 
+async def test_a_replica_may_start_while_another_confirms_what_was_told(live: Live) -> None:
+    ends = live.log.ends
+
+    async def ends_before_another_relay(partitions: Iterable[Partition]) -> dict[Partition, int]:
+        found = await ends(partitions)
+        await live.relay()
+        return found
+
+    await live.hear(a.labels())
+    live.log.ends = ends_before_another_relay
+    await live.check()
+    assert load_waiting(live.actor.database) == []
+
+
 async def test_what_was_deleted_from_the_log_before_it_was_heard_is_not_passed_over(live: Live) -> None:
     (where, *_) = await live.publish(a.figure(), a.figure(), a.figure())
     await delete_before(live, where, 2)
@@ -297,6 +313,52 @@ async def test_what_a_stranger_wrote_on_the_service_s_own_topic_is_no_memory(liv
     forged = live.written(a.labels("a"), owner="upstream", topic="labels")
     await live.send(Outgoing(topic, forged.key, forged.headers, forged.value))
     await live.send(Outgoing(topic, b"model/a", (), b"noise"))
+    await live.check()
+    await live.rebuild()
+    assert digest_of(live.actor) == digest
+
+
+def distrust(live: Live, change: Callable[[TrustedKey], TrustedKey | None]) -> None:
+    """Have the service's own key changed in the trust file, or left out of it."""
+    processor = live.actor.processor
+    keyid = processor.voice.signer.keyid
+    keys = [change(key) if key.keyid == keyid else key for key in processor.trust.keys]
+    processor.trust = Trust(keys=tuple(filter(None, keys)), unsigned=processor.trust.unsigned)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda _key: None, lambda key: key.model_copy(update={"not_after_at": datetime(2000, 1, 1, tzinfo=UTC)})],
+    ids=["unknown", "out of date"],
+)
+async def test_own_events_whose_key_the_trust_file_does_not_admit_are_not_left_out_in_silence(
+    live: Live, change: Callable[[TrustedKey], TrustedKey | None]
+) -> None:
+    await live.hear(a.labels("a"))
+    await live.settle()
+    keyid, trust, digest = live.actor.processor.voice.signer.keyid, live.actor.processor.trust, digest_of(live.actor)
+    live.lose_store()
+    distrust(live, change)
+    what = rf"{a.OWN}/\d/0 .*key '?{keyid}'?.*CAIRN_TRUST_FILE"
+    with pytest.raises(StoreError, match=what):
+        await live.check()
+    with pytest.raises(RebuildError, match=what):
+        await live.rebuild()
+    live.actor.processor.trust = trust
+    await live.rebuild()
+    assert digest_of(live.actor) == digest
+
+
+async def test_what_a_stranger_forged_in_the_service_s_name_is_no_memory(live: Live) -> None:
+    await live.hear(a.labels("a"))
+    await live.settle()
+    digest = digest_of(live.actor)
+    (record,) = await live.lying_on(a.OWN)
+    headers = tuple((name, value or b"") for name, value in record.headers)
+    topic = live.world.installation.topic(a.OWN)
+    await live.send(Outgoing(topic, record.key or b"", headers, (record.value or b"") + b" "))
+    another = {"ce_keyid": b"nobody", "ce_source": b"/elsewhere/monitor"}
+    await live.send(Outgoing(topic, record.key or b"", tuple((n, another.get(n, v)) for n, v in headers), b"{}"))
     await live.check()
     await live.rebuild()
     assert digest_of(live.actor) == digest

@@ -33,12 +33,13 @@ from cairn.events import (
     TrainingStarted,
     TrialFinished,
 )
+from cairn.events.training import Budget
 from cairn.events.values import ObjectRef
 from chassis import ServiceSettings, ledger
 from chassis.testing import Actor, World
 from trainer.api import make_routes
 from trainer.app import build
-from trainer.work import InOrder
+from trainer.work import InOrder, limits_of
 
 IMPORTS = """
 import sys, trainer.app
@@ -212,6 +213,12 @@ async def test_nothing_is_passed_on_any_more_once_the_work_is_cancelled() -> Non
 async def test_trouble_in_passing_on_ends_the_work() -> None:
     with pytest.raises(OSError, match="gone"):
         await hand_over([1, 2], None, OSError("the store is gone"))
+
+
+def test_the_child_of_a_run_has_the_time_of_its_search_and_some_to_spare() -> None:
+    short, long = (limits_of(Budget(max_trials=1, max_seconds=seconds)) for seconds in (60, 80_000))
+    assert long.seconds - short.seconds == long.cpu_seconds - short.cpu_seconds == 79_940
+    assert 60 < short.cpu_seconds < short.seconds
 
 
 def test_runs_can_be_listed(trainer: Actor, data: ObjectRef) -> None:
