@@ -183,20 +183,29 @@ class Service:
     async def _drain(self, broker: KafkaBroker, relay: Relay) -> None:
         """Take nothing new, end what is under way, tell what waits, commit, let go."""
         log.info("service.stopping")
-        broken = [task for task in self._tasks if task.done() and not task.cancelled() and task.exception()]
+        ended = [task for task in self._tasks if task.done() and not task.cancelled()]
+        errors = [error for task in ended if (error := task.exception())]
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await relay.stop()
-        for consumer in self._consumers:
-            await consumer.commit()
+        errors += [error for one in self._consumers if (error := await self._commit_last(one))]
         try:
             async with asyncio.timeout(_STOP_SECONDS):
                 await broker.stop()
         except TimeoutError:
             log.warning("service.broker_left")
-        for task in broken:
-            raise task.exception() or RuntimeError(task.get_name())
+        for error in errors:
+            raise error
+
+    async def _commit_last(self, consumer: Consumer) -> Exception | None:
+        """Commit once more; gives the error that no later start makes good."""
+        try:
+            await consumer.commit()
+        except Exception as error:  # noqa: BLE001 # raised once all has ended
+            log.warning("service.not_committed", consumer=consumer.name, error=repr(error))
+            return None if consumer.retries(error) else error
+        return None
 
     def _spawn(self, name: str, running: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(running, name=name)
@@ -252,8 +261,7 @@ class Service:
                 await asyncio.sleep(1)
 
     async def _check_topics(self, kafka: Log) -> None:
-        missing = await kafka.missing_topics(self.definition.hears)
-        if missing:
+        if missing := await kafka.missing_topics(self.definition.hears):
             raise KafkaUnreachable(
                 f"Kafka has no topic {', '.join(missing[:3])}: `cairn up` makes them, or `cairn prepare`"
             )
