@@ -4,13 +4,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, 
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import CommitFailedError
 
 from cairn.broker import BrokerUnreachable, TopicRefused, reached, stopped
 from cairn.events.catalogue import TOPICS
 from cairn.events.codec import Record
 from cairn.events.identity import Installation
+from cairn.records import RecordConsumer
+from cairn.records import as_record as as_record
 
 PATIENCE_SECONDS = 30.0
 """A broker that is restarted, or loses its leader, is back within this time."""
@@ -48,27 +50,13 @@ def partitions_of(topics: Iterable[str]) -> list[Partition]:
     return [(topic, partition) for topic in topics for partition in range(TOPICS[topic].partitions)]
 
 
-def as_record(raw: object, installation: Installation) -> Record:
-    """A record of the client as the codec reads it."""
-    return Record(
-        topic=installation.bare_topic(raw.topic),  # type: ignore[attr-defined]  # aiokafka ships no types
-        partition=raw.partition,  # type: ignore[attr-defined]  # as above
-        offset=raw.offset,  # type: ignore[attr-defined]  # as above
-        timestamp=raw.timestamp,  # type: ignore[attr-defined]  # as above
-        key=raw.key,  # type: ignore[attr-defined]  # as above
-        headers=raw.headers,  # type: ignore[attr-defined]  # as above
-        value=raw.value,  # type: ignore[attr-defined]  # as above
-        timestamp_type=raw.timestamp_type,  # type: ignore[attr-defined]  # as above
-    )
-
-
 class Log:
     """Reads the log by hand: no group is joined, nothing is committed but through `commit`.
 
     Each call raises KafkaUnreachable when Kafka refuses it, or gives nothing for `PATIENCE_SECONDS`.
     """
 
-    def __init__(self, consumer: AIOKafkaConsumer, installation: Installation, servers: str) -> None:
+    def __init__(self, consumer: RecordConsumer, installation: Installation, servers: str) -> None:
         self._consumer = consumer
         self._installation = installation
         self._servers = servers
@@ -79,7 +67,7 @@ class Log:
         cls, bootstrap_servers: str, installation: Installation, group: str | None = None
     ) -> "AsyncIterator[Log]":
         """Connect. Raises KafkaUnreachable."""
-        consumer = AIOKafkaConsumer(
+        consumer = RecordConsumer(
             bootstrap_servers=bootstrap_servers,
             group_id=group,
             enable_auto_commit=False,
