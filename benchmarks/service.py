@@ -29,9 +29,10 @@ from cairn.events import (
 from cairn.events.codec import write
 from cairn.events.identity import fresh_id
 from cairn.events.values import EventRef, ModelRef, PolicyRef, Reason, format_instant
+from cairn.records import as_record
 from cairn.topics import create_topics
 from chassis import ServiceSettings
-from chassis.kafka import as_record, new_producer, partitions_of
+from chassis.kafka import new_producer, partitions_of
 from chassis.service import wall_clock
 from chassis.testing import World
 from registry.app import build

@@ -10,10 +10,27 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.structs import ConsumerRecord
 
+from cairn.events.codec import Record
+from cairn.events.identity import Installation
+
 _FETCH_BYTES = 1024 * 1024
 """Of a larger record batch Kafka sends the whole all the same."""
 _LENGTH = struct.Struct(">qi")
 """How a record batch begins: base offset, bytes that follow."""
+
+
+def as_record(raw: ConsumerRecord, installation: Installation) -> Record:
+    """A record of the client as the codec reads it."""
+    return Record(
+        topic=installation.bare_topic(raw.topic),
+        partition=raw.partition,
+        offset=raw.offset,
+        timestamp=raw.timestamp,
+        key=raw.key,
+        headers=raw.headers,
+        value=raw.value,
+        timestamp_type=raw.timestamp_type,
+    )
 
 
 class RecordConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships no types

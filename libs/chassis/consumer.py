@@ -16,9 +16,9 @@ from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
 from cairn.broker import ANSWER_SECONDS, BrokerUnreachable, TopicRefused, reached
 from cairn.events.codec import Record
 from cairn.events.identity import Installation
-from cairn.records import RecordConsumer
+from cairn.records import RecordConsumer, as_record
 from chassis.backoff import backoff_seconds
-from chassis.kafka import Partition, as_record, partitions_of
+from chassis.kafka import Partition, partitions_of
 from chassis.standing import records_lost
 
 _BATCH_WAIT_MILLISECONDS = 10

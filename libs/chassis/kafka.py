@@ -11,7 +11,7 @@ from cairn.broker import BrokerUnreachable, TopicRefused, reached, stopped
 from cairn.events.catalogue import TOPICS
 from cairn.events.codec import Record
 from cairn.events.identity import Installation
-from cairn.records import RecordConsumer
+from cairn.records import RecordConsumer, as_record
 
 PATIENCE_SECONDS = 30.0
 """A broker that is restarted, or loses its leader, is back within this time."""
@@ -47,20 +47,6 @@ def new_producer(bootstrap_servers: str, client_id: str) -> AIOKafkaProducer:
 def partitions_of(topics: Iterable[str]) -> list[Partition]:
     """Every partition of these topics."""
     return [(topic, partition) for topic in topics for partition in range(TOPICS[topic].partitions)]
-
-
-def as_record(raw: object, installation: Installation) -> Record:
-    """A record of the client as the codec reads it."""
-    return Record(
-        topic=installation.bare_topic(raw.topic),  # type: ignore[attr-defined]  # aiokafka ships no types
-        partition=raw.partition,  # type: ignore[attr-defined]  # as above
-        offset=raw.offset,  # type: ignore[attr-defined]  # as above
-        timestamp=raw.timestamp,  # type: ignore[attr-defined]  # as above
-        key=raw.key,  # type: ignore[attr-defined]  # as above
-        headers=raw.headers,  # type: ignore[attr-defined]  # as above
-        value=raw.value,  # type: ignore[attr-defined]  # as above
-        timestamp_type=raw.timestamp_type,  # type: ignore[attr-defined]  # as above
-    )
 
 
 class Log:

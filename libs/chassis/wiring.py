@@ -14,8 +14,9 @@ from faststream.kafka import KafkaBroker
 from cairn.children import Children
 from cairn.events.codec import Record
 from cairn.objects import ObjectStore, StoreUnreachable, open_store, read_s3_settings
+from cairn.streaming import RecordBroker
 from chassis.appending import take_raw
-from chassis.consumer import Consumer, RecordBroker
+from chassis.consumer import Consumer
 from chassis.database import Database, is_infrastructure
 from chassis.definition import Appender, Definition
 from chassis.failpoints import Failpoints

@@ -1,12 +1,12 @@
 """Reads the whole log from Kafka and compares its trees with what the auditor signed."""
 
 import base64
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import ValidationError
 
@@ -14,19 +14,17 @@ from cairn.audit.leaf import encode_leaf
 from cairn.audit.merkle import leaf_hash
 from cairn.audit.note import NoteError, WrongKeyError
 from cairn.audit.walk import Walk, key_name, open_by_any, origin_of
-from cairn.broker import BrokerUnreachable, TopicRefused, reached, see_topics, stopped
+from cairn.broker import TopicRefused
 from cairn.cli.faults import CHECK_FAILED, OutOfReach
 from cairn.context import Context
 from cairn.events.catalogue import TOPICS
-from cairn.events.codec import Malformed, Record, read
+from cairn.events.codec import Malformed, read
 from cairn.events.governance import CheckpointSigned
+from cairn.records import as_record
+from cairn.subscriber.log import open_log
 
 TAMPERED, TRUNCATED, WRONG_KEY = CHECK_FAILED, 4, 5
 
-_CONNECT_SECONDS = 10.0
-_ANSWER_SECONDS = 20.0
-_MOST_RECORDS = 5000
-_FETCH_BYTES = 4 * 1024 * 1024
 _VERDICTS = {0: "ok", TAMPERED: "TAMPERED", TRUNCATED: "TRUNCATED", WRONG_KEY: "WRONG KEY"}
 
 Progress = Callable[[int, int], None]
@@ -86,24 +84,35 @@ class Audit:
 
 async def audit(context: Context, keys: Collection[Ed25519PublicKey], progress: Progress) -> Audit:
     """Verify every log of an installation. Raises BrokerUnreachable, TopicRefused and OutOfReach."""
-    async with _consumer(context) as consumer:
-        kafka = _Kafka(consumer, context)
-        partitions = await kafka.partitions()
-        audited = {kafka.log_of(tp): AuditedLog(kafka.log_of(tp)) for tp in partitions}
-        walks = {log: Walk() for log in audited}
+    name_of = partial(_name_of, context)
+    async with open_log(context) as log:
+        try:
+            partitions = await log.partitions(list(TOPICS))
+        except TopicRefused as error:
+            raise OutOfReach(str(error)) from None
+        audited = {name_of(tp): AuditedLog(name_of(tp)) for tp in partitions}
+        walks = {name: Walk() for name in audited}
         # Checkpoints first: what they cover lay in the log before them, so the ends asked for later must reach it.
         signed = [tp for tp in partitions if tp.topic == context.installation.topic("checkpoints")]
-        async for _, batch in kafka.read(signed, lambda _done, _total: None):
-            for record in batch:
+        async for _, run in log.runs(*await log.bounds(signed, "beginning")):
+            for record in run:
                 _take_checkpoint(record, context, keys, audited, walks)
-        begins, _ = await kafka.bounds(partitions)
+        begins, ends = await log.bounds(partitions, "beginning")
         for tp in [tp for tp in partitions if begins[tp]]:
-            audited[kafka.log_of(tp)].add(TRUNCATED, f"Kafka has nothing before offset {begins[tp]}")
-        async for tp, batch in kafka.read([tp for tp in partitions if not begins[tp]], progress):
-            _walk_on(audited[kafka.log_of(tp)], walks[kafka.log_of(tp)], batch)
-        for log, found in audited.items():
-            _end(found, walks[log])
-    return Audit(tuple(audited[log] for log in sorted(audited)))
+            audited[name_of(tp)].add(TRUNCATED, f"Kafka has nothing before offset {begins[tp]}")
+        whole = {tp: end for tp, end in ends.items() if not begins[tp]}
+        done = 0
+        async for tp, run in log.runs(begins, whole):
+            done += len(run)
+            progress(done, sum(whole.values()))
+            _walk_on(audited[name_of(tp)], walks[name_of(tp)], run)
+        for name, found in audited.items():
+            _end(found, walks[name])
+    return Audit(tuple(audited[name] for name in sorted(audited)))
+
+
+def _name_of(context: Context, tp: TopicPartition) -> str:
+    return f"{context.installation.bare_topic(tp.topic)}/{tp.partition}"
 
 
 def _take_checkpoint(
@@ -114,15 +123,16 @@ def _take_checkpoint(
     walks: Mapping[str, Walk],
 ) -> None:
     """Have a checkpoint compared. What is none, a stranger wrote: that is the auditor's finding, not ours."""
-    topic = context.installation.bare_topic(raw.topic)
-    message = read(Record(topic, raw.partition, raw.offset, raw.timestamp, raw.key, raw.headers, raw.value))
+    record = as_record(raw, context.installation)
+    message = read(record)
     if isinstance(message, Malformed) or message.entry.facts is not CheckpointSigned:
         return
     try:
         facts = CheckpointSigned.model_validate_json(message.data, extra="ignore")
     except ValidationError:
         return
-    lies, where = audited[f"{topic}/{raw.partition}"], f"the checkpoint of {facts.log} at offset {raw.offset}"
+    lies = audited[f"{record.topic}/{record.partition}"]
+    where = f"the checkpoint of {facts.log} at offset {record.offset}"
     try:
         checkpoint = open_by_any(facts.note, key_name(context.installation), keys)
     except WrongKeyError as error:
@@ -151,79 +161,3 @@ def _end(found: AuditedLog, walk: Walk) -> None:
     found.root = base64.b64encode(walk.frontier.root).decode()
     if found.signed > found.records and not found.code:
         found.add(TRUNCATED, f"{found.records} records are there, {found.signed} were signed")
-
-
-@asynccontextmanager
-async def _consumer(context: Context) -> AsyncIterator[AIOKafkaConsumer]:
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=context.bootstrap_servers,
-        client_id="cairn-audit",
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="none",  # a record that is gone must be told, not stepped over
-        max_partition_fetch_bytes=_FETCH_BYTES,
-        request_timeout_ms=int(_CONNECT_SECONDS * 1000),
-    )
-    try:
-        await reached(consumer.start(), context.bootstrap_servers, _CONNECT_SECONDS, "connecting")
-        yield consumer
-    finally:
-        await stopped(consumer.stop())
-
-
-@dataclass(frozen=True, slots=True)
-class _Kafka:
-    consumer: AIOKafkaConsumer
-    context: Context
-
-    def log_of(self, tp: TopicPartition) -> str:
-        return f"{self.context.installation.bare_topic(tp.topic)}/{tp.partition}"
-
-    async def partitions(self) -> list[TopicPartition]:
-        topics = [self.context.installation.topic(name) for name in TOPICS]
-        try:
-            # The public ways to a topic's partitions subscribe to it, or need a second connection.
-            cluster = await see_topics(self.consumer._client, topics, self.context.bootstrap_servers)  # noqa: SLF001 # no public way
-        except TopicRefused as error:
-            raise OutOfReach(str(error)) from None
-        return [
-            TopicPartition(topic, number)
-            for topic in topics
-            for number in sorted(cluster.partitions_for_topic(topic) or ())
-        ]
-
-    async def bounds(
-        self, partitions: Sequence[TopicPartition]
-    ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
-        """Where each partition begins, and where it ends now."""
-        first = await self._reached(self.consumer.beginning_offsets(partitions), "asking where the log begins")
-        ends = await self._reached(self.consumer.end_offsets(partitions), "asking where the log ends")
-        return dict(first), dict(ends)
-
-    async def read(
-        self, partitions: Sequence[TopicPartition], progress: Progress
-    ) -> AsyncIterator[tuple[TopicPartition, Sequence[Any]]]:
-        """Every record from the beginnings to the present ends, in batches of one partition."""
-        first, ends = await self.bounds(partitions)
-        left = {tp for tp in partitions if first[tp] < ends[tp]}
-        done, total = 0, sum(ends[tp] - first[tp] for tp in left)
-        self.consumer.assign(list(left))
-        for tp in left:
-            self.consumer.seek(tp, first[tp])
-        while left:
-            call = self.consumer.getmany(*left, timeout_ms=int(_ANSWER_SECONDS * 1000), max_records=_MOST_RECORDS)
-            batches = await call
-            for tp, batch in batches.items():
-                wanted = [record for record in batch if record.offset < ends[tp]]
-                done += len(wanted)
-                progress(done, total)
-                yield tp, wanted
-            ended = {tp for tp in left if await self.consumer.position(tp) >= ends[tp]}
-            if not batches and not ended:
-                servers = self.context.bootstrap_servers
-                raise BrokerUnreachable(f"Kafka at {servers} sends nothing for {_ANSWER_SECONDS:g} s while reading")
-            left -= ended
-            self.consumer.pause(*ended)
-
-    async def _reached(self, call: Any, doing: str) -> Any:
-        return await reached(call, self.context.bootstrap_servers, _CONNECT_SECONDS, doing)

@@ -13,8 +13,9 @@ from aiokafka import TopicPartition
 from cairn.broker import TopicRefused
 from cairn.events.codec import Malformed, Message, read
 from cairn.events.event import Event
+from cairn.records import as_record
 from cairn.subscriber.decoding import OTHER_TYPE, Arrived, Decoder
-from cairn.subscriber.log import Log, Start, as_record
+from cairn.subscriber.log import Log, Start
 from cairn.subscriber.received import Received
 from cairn.subscriber.store import Place, PositionLost, Store, StoreError, TransactionEnded
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, KafkaError, UnknownMemberIdError
 
 from cairn.broker import ANSWER_SECONDS, BrokerUnreachable, TopicRefused, reached, see_topics, stopped
@@ -18,6 +18,7 @@ from cairn.events.catalogue import TOPICS
 from cairn.events.codec import Heard, Malformed, Message, Record, check, read
 from cairn.events.identity import Installation
 from cairn.events.signing import Trust, UnsignedSource
+from cairn.records import RecordConsumer, as_record
 
 _POLL_MILLISECONDS = 1000
 _RECORD_SECONDS = 20.0
@@ -91,7 +92,7 @@ async def end_offsets(context: Context, topics: Sequence[str]) -> Offsets:
 @asynccontextmanager
 async def open_log(context: Context, group: str | None = None) -> "AsyncIterator[Log]":
     """Connect; with a group its committed offsets can be asked for and set. Raises BrokerUnreachable, TopicRefused."""
-    consumer = AIOKafkaConsumer(
+    consumer = RecordConsumer(
         bootstrap_servers=context.bootstrap_servers,
         client_id="cairn-reader",
         group_id=group,
@@ -107,20 +108,6 @@ async def open_log(context: Context, group: str | None = None) -> "AsyncIterator
         await stopped(consumer.stop())
 
 
-def as_record(raw: Any, installation: Installation) -> Record:
-    """A record of the client as the codec reads it."""
-    return Record(
-        topic=installation.bare_topic(raw.topic),
-        partition=raw.partition,
-        offset=raw.offset,
-        timestamp=raw.timestamp,
-        key=raw.key,
-        headers=raw.headers,
-        value=raw.value,
-        timestamp_type=raw.timestamp_type,
-    )
-
-
 def _entry(raw: Any, context: Context) -> Entry:
     record = as_record(raw, context.installation)
     return Entry(record, hear(record, context.installation, context.trust))
@@ -129,7 +116,7 @@ def _entry(raw: Any, context: Context) -> Entry:
 class Log:
     """A consumer whose partitions are assigned by hand, and the order in which it is read."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, context: Context) -> None:
+    def __init__(self, consumer: RecordConsumer, context: Context) -> None:
         self._consumer = consumer
         self._context = context
         self._servers = context.bootstrap_servers
@@ -239,10 +226,33 @@ class Log:
         self._consumer.resume(*(tp for tp, records in held.items() if not records))
         batches = await self._records(int(_RECORD_SECONDS * 1000))
         if not batches:
-            raise BrokerUnreachable(f"Kafka at {self._servers} sends nothing for {_RECORD_SECONDS:g} s while reading")
+            raise self._silent()
         for tp, batch in batches.items():
             if tp in held:
                 held[tp].extend(batch)
+
+    async def runs(
+        self, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+    ) -> AsyncIterator[tuple[TopicPartition, Sequence[Any]]]:
+        """Every record up to the ends in runs of one partition, as they come: for those to whom time is no matter."""
+        left = {tp: end for tp, end in ends.items() if starts[tp] < end}
+        self.go_to({tp: starts[tp] for tp in left})
+        while left:
+            batches = await self._records(int(_RECORD_SECONDS * 1000))
+            for tp, batch in batches.items():
+                yield tp, [record for record in batch if record.offset < left[tp]]
+            ended = [tp for tp, end in left.items() if await self._position(tp) >= end]
+            if not batches and not ended:
+                raise self._silent()
+            for tp in ended:
+                del left[tp]
+            self._consumer.pause(*ended)
+
+    async def _position(self, tp: TopicPartition) -> int:
+        return int(await reached(self._consumer.position(tp), self._servers, ANSWER_SECONDS, "reading"))
+
+    def _silent(self) -> BrokerUnreachable:
+        return BrokerUnreachable(f"Kafka at {self._servers} sends nothing for {_RECORD_SECONDS:g} s while reading")
 
     async def follow(self, ends: Mapping[TopicPartition, int]) -> AsyncIterator[Any]:
         """Every record from the ends on, as it arrives."""

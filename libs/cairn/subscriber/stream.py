@@ -12,11 +12,11 @@ from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, TopicPartition
-from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
 
 from cairn.broker import ANSWER_SECONDS, STOP_SECONDS, reached, stopped
 from cairn.context import Context
 from cairn.events.event import Event
+from cairn.streaming import RecordBroker, decode_batch, parse_batch
 from cairn.subscriber.intake import Handler, Intake
 
 _BATCH_WAIT_MILLISECONDS = 10
@@ -25,16 +25,6 @@ _PATIENCE_MILLISECONDS = 86_400_000
 """A handler may take its time: while it is tried again, nothing is asked of Kafka."""
 
 log = logging.getLogger("cairn.subscriber")
-
-
-async def parse_batch(records: Any) -> KafkaMessage:
-    """A message around raw records. Unlike the framework's own parser it cannot raise, whatever the headers hold."""
-    return KafkaMessage(body=b"", raw_message=records, consumer=FAKE_CONSUMER)
-
-
-async def decode_batch(message: KafkaMessage) -> Any:
-    """The raw records themselves."""
-    return message.raw_message
 
 
 @dataclass(slots=True)
@@ -51,7 +41,7 @@ class Stream:
 
     async def run(self, starts: Mapping[KafkaPartition, int]) -> None:
         """Hear and handle until the intake is stopped. Raises what ended it: HandlerFailed, StoreError, …"""
-        broker = KafkaBroker(
+        broker = RecordBroker(
             self.context.bootstrap_servers,
             client_id="cairn-subscriber",
             consumer_only=True,  # reading needs no more rights than to read
