@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import structlog
@@ -11,12 +10,12 @@ from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, TopicPartition
-from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
 
 from cairn.broker import ANSWER_SECONDS, BrokerUnreachable, TopicRefused, reached
 from cairn.events.codec import Record
 from cairn.events.identity import Installation
-from cairn.records import RecordConsumer, as_record
+from cairn.records import as_record
+from cairn.streaming import decode_batch, parse_batch
 from chassis.backoff import backoff_seconds
 from chassis.kafka import Partition, partitions_of
 from chassis.standing import records_lost
@@ -28,27 +27,6 @@ _LOOK_SECONDS = 5.0
 _LONGEST_BACKOFF_SECONDS = 10.0
 
 log = structlog.get_logger()
-
-
-async def parse_batch(records: Any) -> KafkaMessage:
-    """A message around raw records. Unlike the framework's own parser it cannot raise, whatever the headers hold."""
-    return KafkaMessage(body=b"", raw_message=records, consumer=FAKE_CONSUMER)
-
-
-async def decode_batch(message: KafkaMessage) -> Any:
-    """The raw records themselves."""
-    return message.raw_message
-
-
-class RecordBroker(KafkaBroker):
-    """The framework's broker, whose consumers hand out every record."""
-
-    async def _connect(self) -> Callable[..., RecordConsumer]:
-        make = await super()._connect()
-        assert isinstance(make, partial)
-        config = self.config.broker_config
-        config.builder = partial(RecordConsumer, *make.args, **make.keywords)
-        return config.builder
 
 
 @dataclass(slots=True)

@@ -14,8 +14,9 @@ from tests.libs.chassis.looking import ledger_rows, positions_of, rows_of
 from tests.libs.chassis.toy import Note
 
 from cairn.objects import StoreUnreachable
+from cairn.streaming import RecordBroker
 from chassis import ledger
-from chassis.consumer import Consumer, RecordBroker
+from chassis.consumer import Consumer
 from chassis.ledger import parked_record
 from chassis.positions import DECIDER, save_positions
 from chassis.wiring import trailing_offsets
