@@ -16,10 +16,14 @@ def owner_name(module: Module) -> str:
     return "serving" if module.room == "serving" else module.owner.replace("_", "-")
 
 
+def event_named(module: Module, node: ast.AST) -> EventType | None:
+    """The class of events that a name, or a dotted name, stands for."""
+    name = module.full_name(node)
+    return EVENTS.get(name.rpartition(".")[2]) if is_within(name, events.__name__) else None
+
+
 def events_named(module: Module, node: ast.AST) -> Iterator[tuple[ast.AST, EventType]]:
     """The classes of events that are named somewhere in a piece of code."""
     for one in ast.walk(node):
-        if isinstance(one, ast.Name) and one.id in module.names and is_within(module.names[one.id], events.__name__):
-            entry = EVENTS.get(module.names[one.id].rpartition(".")[2])
-            if entry:
-                yield one, entry
+        if entry := event_named(module, one):
+            yield one, entry

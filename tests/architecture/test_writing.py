@@ -1,4 +1,4 @@
-"""Handlers decide, projections remember: nothing that handles an event or works changes a table."""
+"""Handlers decide, projections remember: nothing that handles an event, works or answers changes a table."""
 
 import ast
 import re
@@ -12,16 +12,23 @@ APPENDER = "services/governance_auditor/work/appending.py"
 WRITES = {"add", "add_all", "merge", "delete", "flush", "commit", "bulk_save_objects", "bulk_insert_mappings"}
 STATEMENTS = {"insert", "update", "delete", "text"}
 WRITERS = ("chassis.Rows", "chassis.rows", "chassis.upsert")
+_OPENS = re.compile(r"\b(begin|read|Session)\(")
 _SQL = re.compile(r"\s*(WITH\b.*?\b)?(INSERT|REPLACE|UPDATE|DELETE|MERGE|TRUNCATE|DROP|ALTER|CREATE)\s+\w", re.DOTALL)
 
 
 def find_writes(modules: list[Module]) -> list[str]:
-    """Where a handler or work changes a table."""
+    """Where a handler, work or what answers questions changes a table."""
     return [
         fault
         for module in modules
-        if module.path.startswith("services/") and module.room in ("handlers", "work") and module.path != APPENDER
-        for fault in (*_imported_writers(module), *_called_writers(module), *_written_by_hand(module))
+        if module.path.startswith("services/") and module.room in ("handlers", "work", "api")
+        if module.path != APPENDER
+        for fault in (
+            *_imported_writers(module),
+            *_called_writers(module),
+            *_written_by_hand(module),
+            *_begun_by_readers(module),
+        )
     ]
 
 
@@ -50,6 +57,12 @@ def _written_by_hand(module: Module) -> Iterator[str]:
             yield module.fault(node, f"has the statement {node.value!r}: only projections change tables")
 
 
+def _begun_by_readers(module: Module) -> Iterator[str]:
+    for node in module.nodes:
+        if module.room == "api" and isinstance(node, ast.Attribute) and node.attr in ("begin", "begin_nested"):
+            yield module.fault(node, f"uses {ast.unparse(node)}: an api only reads, with `database.read()`")
+
+
 def _makes_statement(argument: ast.AST) -> bool:
     return any(
         isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in STATEMENTS
@@ -65,7 +78,7 @@ def _names_of_sessions(module: Module) -> set[str]:
             found.add(node.arg if isinstance(node, ast.arg) else ast.unparse(node.target))
         if isinstance(node, ast.Assign) and _is_session(node.value, found):
             found |= {ast.unparse(target) for target in node.targets}
-        if isinstance(node, ast.withitem) and node.optional_vars and "begin(" in ast.unparse(node.context_expr):
+        if isinstance(node, ast.withitem) and node.optional_vars and _OPENS.search(ast.unparse(node.context_expr)):
             found.add(ast.unparse(node.optional_vars))
     return found
 
@@ -81,13 +94,19 @@ def _is_session(node: ast.AST, sessions: set[str]) -> bool:
     return False
 
 
-def test_no_handler_and_no_work_changes_a_table() -> None:
+def test_no_handler_no_work_and_no_api_changes_a_table() -> None:
     assert find_writes(read()) == []
 
 
 @pytest.mark.parametrize(
     "path",
-    ["services/registry/handlers.py", "services/trainer/work.py", "services/governance_auditor/work/waiting.py"],
+    [
+        "services/registry/handlers.py",
+        "services/trainer/work.py",
+        "services/governance_auditor/work/waiting.py",
+        "services/registry/api.py",
+        "services/gateway/api/webhooks.py",
+    ],
 )
 @pytest.mark.parametrize(
     "lines",
@@ -96,7 +115,8 @@ def test_no_handler_and_no_work_changes_a_table() -> None:
         ["def f(tx):", "    mine = tx.session", "    mine.merge(1)"],
         ["def f(db: Session): db.delete(1)"],
         ["def f(store): store._session.flush()"],
-        ["def f(tx):", "    with tx.database.begin() as s:", "        s.commit()"],
+        ["def f(db):", "    with db.read() as s:", "        s.add(1)"],
+        ["def f(db):", "    with Session(db.engine) as s:", "        s.commit()"],
         ["from sqlalchemy import insert"],
         ["from sqlmodel import update as change"],
         ["from sqlalchemy.dialects.postgresql import insert"],
@@ -108,10 +128,24 @@ def test_no_handler_and_no_work_changes_a_table() -> None:
     ],
     ids=lambda lines: lines[-1].strip(),
 )
-def test_a_handler_or_work_that_changes_a_table_is_found(path: str, lines: list[str]) -> None:
+def test_a_handler_work_or_api_that_changes_a_table_is_found(path: str, lines: list[str]) -> None:
     module, line = seeded(path, *lines)
     (fault,) = find_writes([module])
     assert fault.startswith(f"{path}:{line}: ")
+
+
+def test_work_that_writes_in_a_transaction_of_its_own_is_found() -> None:
+    path = "services/trainer/work.py"
+    module, line = seeded(path, "def f(tx):", "    with tx.database.begin() as s:", "        s.commit()")
+    assert [fault.split(" ")[0] for fault in find_writes([module])] == [f"{path}:{line}:"]
+
+
+@pytest.mark.parametrize("path", ["services/registry/api.py", "services/gateway/api/webhooks.py"])
+@pytest.mark.parametrize("begun", ["database.begin()", "session.begin()", "session.begin_nested()"])
+def test_an_api_that_begins_a_transaction_is_found(path: str, begun: str) -> None:
+    module, line = seeded(path, "def f(database, session):", f"    with {begun}: pass")
+    (fault,) = find_writes([module])
+    assert fault == f"{path}:{line}: uses {begun.removesuffix('()')}: an api only reads, with `database.read()`"
 
 
 def test_what_only_looks_like_writing_is_let_be() -> None:

@@ -74,7 +74,18 @@ class Module:
             if isinstance(node, ast.ImportFrom):
                 module = self._absolute(node.module, node.level)
                 found |= {alias.asname or alias.name: f"{module}.{alias.name}" for alias in node.names}
+            if isinstance(node, ast.Import):
+                whole = {alias.name.split(".")[0] for alias in node.names if not alias.asname}
+                found |= {name: name for name in whole}
+                found |= {alias.asname: alias.name for alias in node.names if alias.asname}
         return found
+
+    def full_name(self, node: ast.AST) -> str:
+        """What a name or a dotted name stands for; empty if it was not imported."""
+        if not isinstance(node, ast.Name | ast.Attribute):
+            return ""
+        first, dot, rest = ast.unparse(node).partition(".")
+        return f"{self.names[first]}{dot}{rest}" if first in self.names else ""
 
     def fault(self, where: ast.AST | int, what: str) -> str:
         """A broken rule, with its place."""

@@ -4,24 +4,31 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cairn.cli.audit import verify_context
 from cairn.context import Context
 from cairn.demo.data import Parts, load_parts
 from cairn.demo.story import Story
 from cairn.events import (
+    TOPICS,
     Declaration,
+    FindingRaised,
     ModelPromoted,
     ModelRegistered,
+    RecordParked,
     RolloutAdvanced,
     RolloutCompleted,
     RolloutStarted,
 )
+from cairn.events.catalogue import type_of
 from cairn.events.codec import Heard
+from cairn.events.event import Event
 from cairn.events.hearing import HEARD
 from cairn.local.stack import Options, Stack
 from cairn.subscriber import read_log
@@ -40,6 +47,14 @@ DECLARATION = Declaration.model_validate(
         "retraining": {"rows": 50},
     }
 )
+LIFECYCLE = tuple(
+    f"cairn.{one}"
+    for one in (
+        "dataset.", "training.queued.", "training.completed.", "model.", "validation.", "promotion.", "rollout.",
+        "drift.detected.", "retraining.advised.",
+    )
+)  # fmt: skip
+"""How the types begin of which a story has as many events whatever was killed."""
 
 
 def toy_parts() -> Parts:
@@ -82,17 +97,20 @@ class End:
     versions: tuple[tuple[int, str], ...]
     generations: tuple[tuple[int, int], ...]
     route: tuple[int, tuple[tuple[str, int, str, float], ...]]
+    lifecycle: tuple[tuple[str, int], ...]
+    """How many events of each type that a life of a model consists of; each event counts once."""
 
     @property
     def without_digests(self) -> Any:
         """The same but for what depends on the exact rows that were served."""
         arms = tuple((role, version, weight) for role, version, _digest, weight in self.route[1])
-        return tuple(version for version, _ in self.versions), self.generations, (self.route[0], arms)
+        versions = tuple(version for version, _ in self.versions)
+        return versions, self.generations, (self.route[0], arms), self.lifecycle
 
 
-async def read_end(context: Context) -> End:
-    """Fold the log into where it ended; each event counts once."""
-    facts = [heard.facts for heard in await read_all(context, ("registry", "deployment"))]
+def end_of(heard: list[Heard]) -> End:
+    """Fold the log into where it ended."""
+    facts = [one.facts for one in heard]
     rollouts = [one for one in facts if isinstance(one, (RolloutStarted, RolloutAdvanced, RolloutCompleted))]
     route = max((one.route for one in rollouts), key=lambda route: route.revision)
     return End(
@@ -104,7 +122,35 @@ async def read_end(context: Context) -> End:
             route.revision,
             tuple((arm.role, arm.model.version, arm.model.digest, arm.weight_ratio) for arm in route.arms),
         ),
+        lifecycle=tuple(sorted(Counter(type_of(one).name for one in facts if is_lifecycle(one)).items())),
     )
+
+
+def is_lifecycle(facts: Event) -> bool:
+    """Whether it is a step in the life of a model, and no sign of how often one was tried or looked at."""
+    return type_of(facts).name.startswith(LIFECYCLE)
+
+
+def find_faults(heard: list[Heard]) -> list[str]:
+    """Where a log is not as every log must be, whatever was killed: a hole, a record parked, a finding."""
+    return [*_gaps(heard), *(f"{one.facts!r}" for one in heard if _is_trouble(one.facts))]
+
+
+def _gaps(heard: list[Heard]) -> Iterator[str]:
+    last: dict[tuple[str, str, str], int] = {}
+    for one in heard:
+        envelope = one.message.envelope
+        if envelope.sequence:
+            key = (envelope.source, one.message.record.topic, envelope.subject)
+            if int(envelope.sequence) != last.get(key, 0) + 1:
+                yield f"{key}: {int(envelope.sequence)} follows on {last.get(key, 0)}"
+            last[key] = int(envelope.sequence)
+    if not last:
+        yield "no event has a sequence"
+
+
+def _is_trouble(facts: Event) -> bool:
+    return isinstance(facts, RecordParked) or (isinstance(facts, FindingRaised) and facts.severity != "notice")
 
 
 async def read_all(context: Context, topics: tuple[str, ...]) -> list[Heard]:
@@ -121,11 +167,15 @@ async def read_all(context: Context, topics: tuple[str, ...]) -> list[Heard]:
 
 
 async def tell_story(stack: Stack, listener: Listener) -> End:
-    """Tell the toy story to its end."""
+    """Tell the toy story to its end, and see that the log is as every log must be."""
     story = Story(stack.context, DECLARATION, toy_parts(), listener)
     await story.run()
     listener.predictions += story.predictions
-    return await read_end(stack.context)
+    await quiesce(stack)
+    heard = await read_all(stack.context, tuple(TOPICS))
+    assert find_faults(heard) == []
+    await verify_context(stack.context)
+    return end_of(heard)
 
 
 async def promote_first_version(stack: Stack, listener: Listener) -> None:

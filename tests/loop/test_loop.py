@@ -1,11 +1,13 @@
 """The six services in one process: the test carries outbox rows to handlers and plays the serving process."""
 
 import math
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import pytest
 from tests.e2e.toy import DECLARATION, toy_parts
+from tests.libs.chassis.memory import rebuild
 from tests.loop.refold import refold
 
 from cairn.demo.data import TARGET, Sample, as_csv
@@ -25,6 +27,7 @@ from cairn.events import (
     RolloutStarted,
     WindowClosed,
 )
+from cairn.events.catalogue import topics_owned_by
 from cairn.events.event import Event
 from cairn.events.labels import Label
 from cairn.events.predictions import Output, PredictionRow, ServedModel
@@ -32,7 +35,9 @@ from cairn.events.serving import Answers, Revision
 from cairn.events.values import Arm, Route
 from chassis import ServiceSettings
 from chassis.digest import combine, digest_tables
-from chassis.testing import World
+from chassis.outbox import load_waiting
+from chassis.testing import Actor, World
+from chassis.wiring import trailing_offsets
 from deployer.app import build as build_deployer
 from governance_auditor.app import build as build_auditor
 from monitor.app import build as build_monitor
@@ -41,6 +46,7 @@ from trainer.app import build as build_trainer
 from validator.app import build as build_validator
 
 BUILDS = (build_registry, build_trainer, build_validator, build_deployer, build_monitor, build_auditor)
+SETTINGS = ServiceSettings.model_construct(serving_url="http://127.0.0.1:8710")
 
 
 @dataclass
@@ -133,10 +139,14 @@ class Serving:
 def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
     """A world in which the whole story was told, its stores on each database in turn."""
     world = World(tmp_path_factory.mktemp("loop"))
-    settings = ServiceSettings.model_construct(serving_url="http://127.0.0.1:8710")
     for build in BUILDS:
         fresh = request.getfixturevalue("new_postgres")() if request.param == "postgresql" else None
-        world.add(build(settings), fresh)
+        world.add(build(SETTINGS), fresh)
+    return tell_story(world)
+
+
+def tell_story(world: World) -> World:
+    """Tell the whole story to these services."""
     serving, parts = Serving(world), toy_parts()
     ref = world.objects.put_bytes(as_csv(parts.published), "text/csv")
     world.publish(DeclarationSubmitted(model=DECLARATION.model, declaration=DECLARATION))
@@ -150,6 +160,26 @@ def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         serving.answer(sample)
         rest(world, serving)
     return world
+
+
+@dataclass(slots=True)
+class Forgetful(Actor):
+    """Loses its store between commit and relay, whenever a type of event waits there that it never lost before."""
+
+    lost: set[str] = field(default_factory=set)
+
+    def relay(self) -> int:
+        """Carry out what waits; or lose it with the store, which is rebuilt from what Kafka has."""
+        waiting = {type_in(row.headers) for row in load_waiting(self.database)}
+        if waiting <= self.lost:
+            return Actor.relay(self)
+        self.lost |= waiting
+        rebuild(self, trailing_offsets(self.database, "decider", self.definition.hears))
+        return 1
+
+
+def type_in(headers: tuple[tuple[str, bytes], ...]) -> str:
+    return dict(headers)["ce_type"].decode()
 
 
 def rest(world: World, serving: Serving) -> None:
@@ -208,3 +238,40 @@ def test_a_history_in_any_order_that_keeps_each_partitions_order_gives_the_same_
         wanted = combine(digest_tables(actor.database, actor.definition.tables.metadata))
         for seed in range(4):
             assert refold(ended, actor, tmp_path, seed) == wanted, f"{actor.definition.name}, seed {seed}"
+
+
+@pytest.fixture(scope="module")
+def forgotten(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A world in which every service loses its store between commit and relay, once for each type that it tells."""
+    world = World(tmp_path_factory.mktemp("forgotten"))
+    for build in BUILDS:
+        world.add(build(SETTINGS))
+    world.actors = [Forgetful(*(getattr(actor, one.name) for one in fields(actor))) for actor in world.actors]
+    return tell_story(world)
+
+
+def test_every_service_lost_its_store_with_each_type_that_it_tells(forgotten: World):
+    for actor in forgotten.actors:
+        assert isinstance(actor, Forgetful)
+        own = {topic.name for topic in topics_owned_by(actor.definition.name)}
+        told = {
+            type_in(record.headers)
+            for (topic, _), records in forgotten.log.items()
+            if topic in own
+            for record in records
+        }
+        assert told
+        assert told <= actor.lost, actor.definition.name
+
+
+def test_stores_lost_between_commit_and_relay_end_in_the_same_place(forgotten: World, ended: World):
+    """As many events of each type, and none of them twice."""
+    assert Counter(map(type, forgotten.told())) == Counter(map(type, ended.told()))
+    headers = [dict(record.headers) for records in forgotten.log.values() for record in records]
+    assert len({(one["ce_source"], one["ce_id"]) for one in headers}) == len(headers)
+
+
+def test_after_lost_stores_each_is_what_the_log_folds_to(forgotten: World, tmp_path: Path):
+    for actor in forgotten.actors:
+        wanted = combine(digest_tables(actor.database, actor.definition.tables.metadata))
+        assert refold(forgotten, actor, tmp_path, 0) == wanted, actor.definition.name
