@@ -116,7 +116,7 @@ def test_quoted_commas_newlines_and_a_byte_order_mark_are_read(data_file: Path) 
         (b"a,b\n-Infinity,2\n3,4\n", "infinite-value", "column 'a'"),
         (b"a,b\n1e999,2\n3,4\n", "infinite-value", "column 'a'"),
         (b'a,b\n1,"2\n3,4\n', "unterminated-quote", "a quote opened in row 2 is never closed"),
-        (gzip.compress(b"a,b\n1,2\n"), "not-csv", "data.csv is gzip, not CSV"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0), "not-csv", "data.csv is gzip, not CSV"),
         (b"PK\x03\x04zip", "not-csv", "data.csv is a zip archive"),
     ],
 )

@@ -13,7 +13,7 @@ from gateway.domain import Bucket, Configuration, Rate, draw, parse_secrets, poi
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 OTHER = "whsec_" + base64.b64encode(bytes(range(1, 33))).decode()
-NOW = datetime.now(UTC)
+NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 SCHEDULE = Configuration().retry_seconds
 
 
