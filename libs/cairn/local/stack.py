@@ -95,7 +95,7 @@ class Stack:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._say("cairn", "stopping in order")
+        self._say("cairn", "stopping in reverse order")
         await self._exits.aclose()
 
     async def kill(self, name: str) -> None:
@@ -173,9 +173,9 @@ class Stack:
         self._tell_where(ports)
 
     async def _stop_processes(self) -> None:
-        """First what the services still hear; then those, which do not need each other."""
-        for names in ((SERVING, GATEWAY), SERVICES):
-            await asyncio.gather(*(self.processes[name].stop() for name in names if name in self.processes))
+        """The last that was started first: what is asked for predictions and events, then what hears of them."""
+        for process in reversed(self.processes.values()):
+            await process.stop()
 
     async def _until_ready(self) -> None:
         try:

@@ -93,6 +93,7 @@ class Supervised:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         await self._terminate()  # one that was just being started
+        self.say(self.program.name, "stopped")
 
     async def kill(self) -> None:
         """Kill it without a warning; it is started again."""

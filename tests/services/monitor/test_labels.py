@@ -26,7 +26,7 @@ from tests.services.monitor.samples import (
     shifted,
 )
 
-from cairn.events import DatasetAssembled, OutcomesObserved, RecordParked
+from cairn.events import DatasetAssembled, OutcomesObserved
 from cairn.events.labels import Label
 from cairn.events.labels import Outcome as OutcomeItem
 from cairn.events.values import ObjectRef
@@ -144,13 +144,6 @@ def test_outcomes_are_kept_by_either_name(watching: Actor) -> None:
         ("", "e1", 2, "4.5", "EUR"),
         ("p00001", "", 0, "2.5", "EUR"),
     ]
-
-
-def test_outcomes_of_a_period_that_holds_no_instant_are_parked(watching: Actor) -> None:
-    item = {"entity": "e1", "period": {"start_at": at(9), "end_at": at(9)}, "value": 3.5, "observed_at": START}
-    told = OutcomesObserved(model=MODEL, name="loss", unit="EUR", items=(OutcomeItem.model_validate(item),))
-    (parked,) = watching.hear(told)
-    assert isinstance(parked, RecordParked)
 
 
 def test_another_value_in_the_same_revision_is_remembered(watching: Actor) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.libs.cairn.cli.conftest import Outcome
 
 from cairn.cli import run
+from cairn.events.catalogue import SERVICES
 from cairn.local.stack import Options, Stack
 
 Cairn = Callable[..., Outcome]
@@ -24,10 +25,12 @@ def store(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.timeout(300)
-def test_a_rebuilt_store_holds_what_it_held(tmp_path: Path) -> None:
+def test_a_rebuilt_store_holds_what_it_held_and_all_stopped_in_reverse(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    begun, lines, refused = asyncio.run(live(home))
+    said: list[tuple[str, str]] = []
+    begun, lines, refused = asyncio.run(live(home, said))
     assert begun == 0
+    assert [name for name, what in said if what == "stopped"] == ["serving", *reversed(SERVICES)]
     assert lines[0].startswith("registry ")
     assert "cairn down" in refused
     (home / "stores/registry.db").unlink()
@@ -36,9 +39,9 @@ def test_a_rebuilt_store_holds_what_it_held(tmp_path: Path) -> None:
     assert store(home, "digest", "registry").stdout.splitlines() == lines
 
 
-async def live(home: Path) -> tuple[int, list[str], str]:
+async def live(home: Path, said: list[tuple[str, str]]) -> tuple[int, list[str], str]:
     """Declare something; then what the registry's store holds, and what a rebuild says while all runs."""
-    async with Stack(Options(home, fast_start=True), lambda _name, _line: None):
+    async with Stack(Options(home, fast_start=True), lambda *what: said.append(what)):
         begun = await asyncio.to_thread(run, ["--home", str(home), "apply", str(DECLARATION)])
         looked = await asyncio.to_thread(store, home, "digest", "registry")
         refused = await asyncio.to_thread(store, home, "rebuild", "registry")

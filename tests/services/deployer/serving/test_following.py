@@ -47,7 +47,7 @@ async def route(kafka, tmp_path) -> Route:
     return Route(await new_installation(kafka, tmp_path, "deployment"))
 
 
-async def following(follower: Follower, seconds: float = 3) -> bool:
+async def following(follower: Follower, seconds: float = 20) -> bool:
     """Whether it is found to have read all, while it follows."""
     going = asyncio.create_task(follower.follow())
     try:
@@ -71,7 +71,7 @@ async def test_what_is_told_later_is_heard_before_the_end_is_reached(route):
     follower = route.follower()
     await follower.catch_up()
     await route.tell(2, 3)
-    assert await following(follower, 20)
+    assert await following(follower)
     assert route.taken == [1, 2, 3]
 
 
@@ -81,7 +81,7 @@ async def test_what_the_log_lost_before_it_was_heard_leaves_a_follower_short_of_
     await follower.catch_up()
     await route.tell(2, 3)
     await route.lose(before=2)
-    assert not await following(follower)
+    assert not await following(follower, 3)
     assert route.taken == [1]
 
 
