@@ -42,7 +42,7 @@ def claim(connection: Connection, message: Message) -> Claim:
         "offset": record.offset,
     }
     # Not by its row count: of an insert, psycopg's is -1 through SQLAlchemy.
-    taken_in = insert_or_ignore(connection, ledger.INBOX).returning(ledger.INBOX.c.id)
+    taken_in = insert_or_ignore(connection, ledger.INBOX, ledger.INBOX.c.id)
     if connection.execute(taken_in, row).first() is not None:
         return Claim.NEW
     before = connection.execute(_DIGEST, {"of_source": envelope.source, "of_id": envelope.id}).scalar_one()

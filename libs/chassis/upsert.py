@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 
@@ -12,9 +12,9 @@ def upsert(connection: Connection, table: Table, *keys: str) -> Any:
     return _upsert(connection.dialect.name, table, keys)
 
 
-def insert_or_ignore(connection: Connection, table: Table) -> Any:
-    """An insert that leaves an existing row as it is."""
-    return _insert_or_ignore(connection.dialect.name, table)
+def insert_or_ignore(connection: Connection, table: Table, returning: Column[Any] | None = None) -> Any:
+    """An insert that leaves an existing row as it is; it may return a column of what it inserted."""
+    return _insert_or_ignore(connection.dialect.name, table, returning)
 
 
 @cache
@@ -27,5 +27,6 @@ def _upsert(dialect: str, table: Table, keys: tuple[str, ...]) -> Any:
 
 
 @cache
-def _insert_or_ignore(dialect: str, table: Table) -> Any:
-    return (sqlite if dialect == "sqlite" else postgresql).insert(table).on_conflict_do_nothing()
+def _insert_or_ignore(dialect: str, table: Table, returning: Column[Any] | None) -> Any:
+    statement = (sqlite if dialect == "sqlite" else postgresql).insert(table).on_conflict_do_nothing()
+    return statement if returning is None else statement.returning(returning)

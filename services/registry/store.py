@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from sqlalchemy import bindparam
 from sqlalchemy.orm import registry
 from sqlmodel import Field, Session, col, select
 
@@ -100,6 +101,14 @@ class CompletedRollout(RegistryTable, table=True):
     origin: str
 
 
+_CURRENT_DECLARATION = (
+    select(Declared.facts)
+    .where(Declared.model == bindparam("of_model"))
+    .order_by(col(Declared.revision).desc())
+    .limit(1)
+)
+
+
 class Store:
     """Reads within one transaction."""
 
@@ -108,11 +117,12 @@ class Store:
 
     def declaration(self, model: str, revision: int | None = None) -> ModelDeclared | None:
         """A revision of a declaration; the current one unless another is named."""
-        query = select(Declared).where(Declared.model == model)
-        if revision is not None:
-            query = query.where(Declared.revision == revision)
-        row = self._session.exec(query.order_by(col(Declared.revision).desc()).limit(1)).first()
-        return ModelDeclared.model_validate_json(row.facts) if row else None
+        if revision is None:
+            facts = self._session.execute(_CURRENT_DECLARATION, {"of_model": model}).scalar()
+        else:
+            row = self._session.get(Declared, (model, revision))
+            facts = row.facts if row else None
+        return ModelDeclared.model_validate_json(facts) if facts else None
 
     def version_numbers(self, model: str) -> list[int]:
         """The numbers given so far."""
