@@ -12,6 +12,8 @@ from modelkit.grid import SCORE, CategoryGrid, Grid, NumberGrid, Profile, count
 
 CELLS_PER_BIN = 20
 """How many fine cells the grid has for each coarse bin that is compared: the reserve for other questions later."""
+MOST_CELLS = 25_000
+"""Of all columns together: `window.closed` carries a count for each, and an event has at most 256 KiB."""
 
 Doubles = npt.NDArray[np.float64]
 
@@ -22,7 +24,7 @@ def profile_of(table: pa.Table, features: Sequence[str], bins: int, scores: Doub
     Scores of rows that the model had not seen (from cross-validation) are wanted: on rows that it has learned it is
     too sure, and every fresh window would look different.
     """
-    cells = CELLS_PER_BIN * bins
+    cells = max(bins, min(CELLS_PER_BIN * bins, MOST_CELLS // (len(features) + 1)))
     grids: list[Grid] = [_grid(name, table[name], cells) for name in features]
     if scores is not None:
         grids.append(number_grid(SCORE, scores, cells))
