@@ -98,8 +98,11 @@ def _are_apart(reader: Node, writer: Node) -> bool:
 def _gaps_of_one(reader: Node, writer: Node, path: str, visited: Visited) -> Iterator[Gap]:
     read, written = _types(reader.schema), _types(writer.schema)
     if read is not None and (written is None or not written <= read):
-        yield _gap(path, "type", reader, writer)
-        return  # what else they say is about different things
+        # What else they say is about different things.
+        typed = "type" in reader.schema and "type" in writer.schema
+        by_values = not typed and reader.schema.keys() & {"enum", "const"}
+        yield from _value_gaps(reader, writer, path) if by_values else [_gap(path, "type", reader, writer)]
+        return
     if written != {"null"} and reader.schema.get(PERSONAL) and not writer.schema.get(PERSONAL):
         yield _gap(path, PERSONAL, reader, writer, "changed")
     yield from _value_gaps(reader, writer, path)
