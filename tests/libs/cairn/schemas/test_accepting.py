@@ -189,7 +189,7 @@ def written(chance: Random, kinds: list[Kind], writer: type[BaseModel]) -> list[
     return [one for one in some if read(writer, one, "forbid") == one == read(writer, one, "ignore")]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**32))
 def test_who_is_said_not_to_suffer_reads_whatever_the_other_writes(seed: int) -> None:
     chance = Random(seed)
