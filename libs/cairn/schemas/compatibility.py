@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from cairn.schemas.accepting import Gap, Node, Schema, find_gaps
+from cairn.schemas.accepting import Gap, find_gaps
+from cairn.schemas.alternatives import Schema
 from cairn.schemas.json_schema import PERSONAL
 
 _NEXT_MAJOR = "or make a new major version of the type, with an upcaster from this one"
+_UNSAID = "not given"
 _IDENTITY = ("x-type", "x-topic", "x-owner", "x-subject", "x-key", "x-judge")
 
 Whom = Literal["reader", "writer"]
@@ -65,85 +67,43 @@ def _judge_type(name: str, old: Schema, new: Schema | None) -> Iterator[Break]:
         return
     yield from _judge_identity(name, old, new)
     for gap in find_gaps(reader=new, writer=old):
-        yield _refused(name, gap, _change(gap.keyword, gap.written, gap.read), "writer")
+        if gap.effect != "changed":  # what was written means the same: whoever left it out, or marked it, did so then
+            yield Break(name, gap.path, _change(gap, gap.written, gap.read), "writer", _cure(gap, "writer"))
     for gap in find_gaps(reader=old, writer=new):
-        yield _refused(name, gap, _change(gap.keyword, gap.read, gap.written), "reader")
-    yield from _judge_fields(name, Node({}, old).at(old), Node({}, new).at(new), "", frozenset())
+        if gap.effect != "lost":  # a new field is for new readers
+            yield Break(name, gap.path, _change(gap, gap.read, gap.written), "reader", _cure(gap, "reader"))
 
 
 def _judge_identity(name: str, old: Schema, new: Schema) -> Iterator[Break]:
     for mark in _IDENTITY:
         if old.get(mark) != new.get(mark):
-            change = _change(mark.removeprefix("x-"), old.get(mark), new.get(mark))
+            was, now = (json.dumps(one[mark]) if mark in one else _UNSAID for one in (old, new))
+            change = f"{mark.removeprefix('x-')} was {was}, is {now}"
             yield Break(name, "", change, "reader", f"Keep it, {_NEXT_MAJOR}.")
 
 
-def _refused(name: str, gap: Gap, change: str, breaks: Whom) -> Break:
-    return Break(name, gap.path, change, breaks, _cure(gap, breaks))
-
-
-def _change(keyword: str, old: Any, new: Any) -> str:
-    if keyword == "required":
-        return "optional, now required" if new else "required, now optional or gone"
-    return f"{keyword} was {_said(old)}, is {_said(new)}"
-
-
-def _said(rule: Any) -> str:
-    return "not given" if rule is None else json.dumps(rule, ensure_ascii=False)
+def _change(gap: Gap, old: str | None, new: str | None) -> str:
+    if gap.keyword == "required":
+        return "optional, now required" if new == "true" else "required, now optional or gone"
+    if gap.keyword == PERSONAL:
+        return "no longer marked as personal"
+    if gap.effect == "lost":
+        return "the field is gone" if gap.keyword == "properties" else "any name was kept, now only the listed fields"
+    return f"{gap.keyword} was {old or _UNSAID}, is {new or _UNSAID}"
 
 
 def _cure(gap: Gap, breaks: Whom) -> str:
-    if gap.keyword == "required":
+    if gap.keyword == PERSONAL:
+        return "Keep the mark: what was written as personal stays so."
+    if gap.keyword == "default":
+        return "Keep the default: events that leave the field out would change."
+    if gap.effect == "lost":
+        kept = "Keep it, marked as deprecated"
+    elif gap.keyword == "required":
         kept = "Leave it optional, with a default" if breaks == "writer" else "Go on sending it"
     else:
         kept = "Keep the wider rule" if breaks == "writer" else "Keep the narrower rule, or add another, optional field"
     return f"{kept}, {_NEXT_MAJOR}."
-
-
-def _judge_fields(name: str, old: Node, new: Node, path: str, seen: frozenset[tuple[int, int]]) -> Iterator[Break]:
-    """What no document shows: fields that are gone, other defaults, marks that are gone."""
-    pair = (id(old.schema), id(new.schema))
-    if pair in seen:
-        return
-    seen |= {pair}
-    before, now = old.fields(), new.fields()
-    for field in before:
-        where = f"{path}.{field}" if path else field
-        if field not in now:
-            cure = f"Keep it, marked as deprecated, {_NEXT_MAJOR}."
-            yield Break(name, where, "the field is gone", "writer", cure)
-            continue
-        said, says = old.schema["properties"][field], new.schema["properties"][field]
-        yield from _judge_words(name, where, said, says)
-        yield from _judge_fields(name, before[field], now[field], where, seen)
-    for inner, suffix in _inside(old, new):
-        yield from _judge_fields(name, *inner, f"{path}{suffix}", seen)
-
-
-def _judge_words(name: str, path: str, old: Schema, new: Schema) -> Iterator[Break]:
-    if "default" in old and "default" in new and json.dumps(old["default"]) != json.dumps(new["default"]):
-        change = _change("default", old["default"], new["default"])
-        yield Break(name, path, change, "reader", "Keep the default: events that leave the field out would change.")
-    if old.get(PERSONAL) and not new.get(PERSONAL):
-        cure = "Keep the mark: what was written as personal stays so."
-        yield Break(name, path, "no longer marked as personal", "reader", cure)
-
-
-def _inside(old: Node, new: Node) -> Iterator[tuple[tuple[Node, Node], str]]:
-    """What lies in lists, maps and alternatives, side by side."""
-    for keyword, suffix in (("items", "[]"), ("additionalProperties", "{}")):
-        said, says = old.schema.get(keyword), new.schema.get(keyword)
-        if isinstance(said, Mapping) and isinstance(says, Mapping):
-            yield (old.at(said), new.at(says)), suffix
-    if len(old.alternatives()) > 1 or len(new.alternatives()) > 1:
-        before, now = _objects(old), _objects(new)
-        yield from (((before[name], now[name]), "") for name in before.keys() & now.keys())
-
-
-def _objects(node: Node) -> dict[str, Node]:
-    """The alternatives that have fields, by their titles; where there is but one, its title does not matter."""
-    found = [one for one in node.alternatives() if "properties" in one.schema]
-    return {"": found[0]} if len(found) == 1 else {str(one.schema.get("title")): one for one in found}
 
 
 def _judge_examples(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Break]:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pytest
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -59,6 +59,11 @@ class InnerText(BaseModel):
     size: str
 
 
+class MayBeSized(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    size: int | None = None
+
+
 class Leaf(BaseModel):
     model_config = ConfigDict(extra="forbid")
     inside: "Leaf | None" = None
@@ -80,6 +85,52 @@ class MoreColours(StrEnum):
     BLUE = "blue"
 
 
+class Warm(StrEnum):
+    RED = "red"
+    PINK = "pink"
+
+
+class Measured(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    size: float = 0.0
+
+
+class MayBeMeasured(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    size: float | None = None
+
+
+class Cat(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["cat"]
+    claws: int | None = None
+
+
+class Feline(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["cat"]
+
+
+class Dog(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["dog"] = "dog"
+
+
+class Bird(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["bird"] = "bird"
+
+
+class Pair(NamedTuple):
+    first: int
+    second: str = "x"
+
+
+class PairOfOther(NamedTuple):
+    first: int
+    second: str = "y"
+
+
 @dataclass(frozen=True)
 class Change:
     """One change; `old` is a document of an old writer that is refused, `new` one of a new writer."""
@@ -95,6 +146,10 @@ class Change:
 
 def bounded(kind: Any = int, **rules: Any) -> Any:
     return Annotated[kind, Field(**rules)]
+
+
+def tagged(kinds: Any) -> Any:
+    return Annotated[kinds, Field(discriminator="kind")]
 
 
 BASE = facts(a=int)
@@ -207,6 +262,110 @@ CHANGES = (
         new={"a": 2},
     ),
     Change("anything becomes text", facts(a=Any), facts(a=bounded(str, strict=True)), old={"a": 1}),
+    Change(
+        "a map becomes an object with other optional fields",
+        facts(a=dict[str, float]),
+        facts(a=MayBeMeasured),
+        new={"a": {"size": None}},
+        gone=True,
+    ),
+    Change(
+        "a map becomes an object with fields of another type",
+        facts(a=dict[str, float]),
+        facts(a=InnerText),
+        old={"a": {"size": 1.5}},
+        new={"a": {"size": "x"}},
+    ),
+    Change(
+        "a map becomes an object with optional fields that fit", facts(a=dict[str, float]), facts(a=Measured), gone=True
+    ),
+    Change("an object becomes a map that its fields fit", facts(a=Measured), facts(a=dict[str, float])),
+    Change(
+        "an object becomes a map that its fields do not fit",
+        facts(a=Inner),
+        facts(a=dict[str, bounded(str, strict=True)]),
+        old={"a": {"size": 1}},
+        new={"a": {"size": "x"}},
+    ),
+    Change(
+        "a map of few names becomes an object that knows them all",
+        facts(a=dict[Literal["size"], float]),
+        facts(a=Measured),
+    ),
+    Change(
+        "what a pair holds is wider", facts(a=tuple[Inner, int]), facts(a=tuple[MayBeSized, int]), new={"a": [{}, 1]}
+    ),
+    Change(
+        "what a pair holds changes its type",
+        facts(a=tuple[Inner, int]),
+        facts(a=tuple[InnerText, int]),
+        old={"a": [{"size": 1}, 1]},
+        new={"a": [{"size": "x"}, 1]},
+    ),
+    Change("a pair becomes a list", facts(a=tuple[int, int]), facts(a=list[int]), new={"a": []}),
+    Change("a list becomes a pair", facts(a=list[int]), facts(a=tuple[int, str]), old={"a": []}, new={"a": [1, "x"]}),
+    Change("a place may be left out", facts(a=tuple[int, str]), facts(a=Pair), new={"a": [1]}),
+    Change(
+        "fewer names are admitted in a map",
+        facts(a=dict[MoreColours, int]),
+        facts(a=dict[Colour, int]),
+        old={"a": {"blue": 1}},
+    ),
+    Change(
+        "more names are admitted in a map",
+        facts(a=dict[Literal["red"], int]),
+        facts(a=dict[Literal["red", "blue"], int]),
+        new={"a": {"blue": 1}},
+    ),
+    Change(
+        "some names in a map are others",
+        facts(a=dict[MoreColours, int]),
+        facts(a=dict[Warm, int]),
+        old={"a": {"blue": 1}},
+        new={"a": {"pink": 1}},
+    ),
+    Change(
+        "a pattern is asked of the names in a map",
+        facts(a=dict[str, int]),
+        facts(a=dict[bounded(str, pattern="^x"), int]),
+        old={"a": {"y": 1}},
+    ),
+    Change(
+        "text or a list of it must be shorter",
+        facts(a=bounded(str | list[str], max_length=9)),
+        facts(a=bounded(str | list[str], max_length=3)),
+        old={"a": "xxxx"},
+    ),
+    Change(
+        "a bound of alternatives holds for the same one only",
+        facts(a=bounded(list[str] | dict[str, int], max_length=1)),
+        facts(a=bounded(list[str], max_length=1) | dict[str, int]),
+        new={"a": {"x": 1, "y": 1}},
+    ),
+    Change("an object may be null", facts(a=Inner), facts(a=Inner | None), new={"a": None}),
+    Change("an object may be another", facts(a=Cat), facts(a=Cat | Dog), new={"a": {"kind": "dog"}}),
+    Change("an object may no longer be another", facts(a=Cat | Dog), facts(a=Cat), old={"a": {"kind": "dog"}}),
+    Change("a member is told by its tag, whatever its title", facts(a=Cat | Dog), facts(a=Feline | Dog), gone=True),
+    Change("a tagged member loses a field", facts(a=tagged(Cat | Dog)), facts(a=tagged(Feline | Dog)), gone=True),
+    Change(
+        "a tagged member is added",
+        facts(a=tagged(Cat | Dog)),
+        facts(a=tagged(Cat | Dog | Bird)),
+        new={"a": {"kind": "bird"}},
+    ),
+    Change("a tag is asked for", facts(a=Dog | Bird), facts(a=tagged(Dog | Bird)), old={"a": {}}),
+    Change(
+        "alternatives are said as one enumeration",
+        facts(a=Literal["x"] | Literal[1] | None),
+        facts(a=Literal["x", 1, None]),
+    ),
+    Change("listed values become two types", facts(a=Literal["x", 1]), facts(a=str | int), new={"a": "y"}),
+    Change("listed words fit a length", facts(a=Literal["x"]), facts(a=bounded(str, max_length=2)), new={"a": "yy"}),
+    Change("listed words fit a pattern", facts(a=Literal["x"]), facts(a=bounded(str, pattern="^x")), new={"a": "xx"}),
+    Change("a list of anything", facts(a=list[int]), facts(a=list), new={"a": ["x"]}),
+    Change(
+        "a finer multiple is asked for", facts(a=bounded(multiple_of=10)), facts(a=bounded(multiple_of=5)), new={"a": 5}
+    ),
     Change("a multiple is asked for", facts(a=int), facts(a=bounded(multiple_of=5)), old={"a": 1}),
 )
 
@@ -230,6 +389,12 @@ def test_what_a_new_writer_sends_is_truly_refused_by_an_old_reader(change: Chang
     assert not reads(change.before, change.new)
 
 
+def bounded_cat() -> type[BaseModel]:
+    """The cat with fewer claws, and a size that must be told."""
+    claws = (bounded(le=9) | None, None)
+    return create_model("Tiger", __base__=Feline, claws=claws, size=(int, ...))
+
+
 def judge(before: type[BaseModel], after: type[BaseModel]) -> list[Break]:
     return find_breaks(contract(before), contract(after))
 
@@ -244,11 +409,36 @@ def test_another_default_breaks_who_leaves_the_field_out() -> None:
     assert (only.path, only.breaks, only.change) == ("a", "reader", "default was 0, is 1")
 
 
+@pytest.mark.parametrize(
+    ("before", "after"), [(Field(5), Field(default_factory=int)), (Field(default_factory=int), Field(5))]
+)
+def test_a_default_that_is_no_longer_said_breaks_who_leaves_the_field_out(before: Any, after: Any) -> None:
+    (only,) = judge(facts(a=(int, before)), facts(a=(int, after)))
+    assert (only.path, only.breaks) == ("a", "reader")
+    assert only.change in ("default was 5, is not given", "default was not given, is 5")
+
+
+def test_another_default_at_a_place_of_a_tuple_breaks_who_leaves_it_out() -> None:
+    (only,) = judge(facts(a=Pair), facts(a=PairOfOther))
+    assert (only.path, only.breaks, only.change) == ("a[1]", "reader", 'default was "x", is "y"')
+
+
+def test_a_change_of_a_member_names_its_field_and_no_other_member() -> None:
+    breaks = judge(facts(a=tagged(Cat | Dog)), facts(a=tagged(bounded_cat() | Dog)))
+    assert {(one.path, one.breaks) for one in breaks} == {("a.claws", "writer"), ("a.size", "writer")}
+
+
 def test_a_lost_mark_of_personal_data_breaks_who_must_erase_it() -> None:
     marked = facts(a=bounded(str, json_schema_extra={"x-personal": True}))
     (only,) = judge(marked, facts(a=str))
     assert (only.path, only.breaks) == ("a", "reader")
     assert judge(facts(a=str), marked) == []
+
+
+def test_a_lost_mark_is_seen_in_a_list() -> None:
+    marked = facts(a=list[bounded(str, json_schema_extra={"x-personal": True})])
+    (only,) = judge(marked, facts(a=list[str]))
+    assert (only.path, only.breaks) == ("a[]", "reader")
 
 
 def test_a_change_deep_inside_names_the_whole_way() -> None:
@@ -283,6 +473,15 @@ def test_a_recorded_message_is_never_changed(after: dict[str, str]) -> None:
 def test_a_rule_that_the_checker_does_not_know_is_never_passed_over() -> None:
     before, after = contract(BASE), contract(BASE, dependentRequired={"a": ["b"]})
     assert {one.breaks for one in find_breaks(before, after)} == {"writer"}
+
+
+def test_schemas_that_are_true_or_false_are_judged() -> None:
+    def with_items(rule: bool) -> Contract:
+        return Contract({TYPE: {"type": "array", "items": rule}}, {})
+
+    assert find_breaks(with_items(True), with_items(True)) == []
+    (only,) = find_breaks(with_items(True), with_items(False))
+    assert (only.path, only.breaks) == ("[]", "writer")
 
 
 def test_a_break_says_what_where_whom_and_the_cure() -> None:
