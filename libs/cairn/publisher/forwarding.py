@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
-from cairn.broker import BrokerUnreachable, partition_of
+from cairn.broker import BrokerUnreachable, TopicRefused, partition_of
 from cairn.publisher.sealing import Sealed
 from cairn.publisher.sending import Sender, answers_of
 from cairn.publisher.spool import Kept, Lane, Refused, Spool, SpoolError, SpoolFull, bytes_of
@@ -173,13 +173,10 @@ class Forwarder:
         """Send what waits in a lane, until nothing does."""
         try:
             while way.settled < way.kept:
-                try:
-                    kept = await self._blocking(spool.load, lane, way.settled, _AT_ONCE)
-                    await self._send(spool, kept)
-                except SpoolError as error:  # what Kafka has already will be sent again, which is harmless
-                    log.error("%s; trying again", error)  # noqa: TRY400 # the message says all
-                    await asyncio.sleep(_PAUSE_SECONDS)
-                    continue
+                kept = await self._at_last(spool.load, lane, way.settled, _AT_ONCE)
+                confirmed, refused = await self._send(kept)
+                await self._at_last(spool.settle, [one.position for one in confirmed], refused)
+                self._held_bytes -= sum(bytes_of(one.sealed) for one in confirmed)
                 way.settled = kept[-1].position
                 async with self._moved:
                     self._moved.notify_all()
@@ -188,24 +185,34 @@ class Forwarder:
         finally:
             way.task = None
 
-    async def _send(self, spool: Spool, kept: Sequence[Kept]) -> None:
-        """Have events sent and settled. Raises BrokerUnreachable where the sender was closed meanwhile."""
+    async def _send(self, kept: Sequence[Kept]) -> tuple[list[Kept], list[tuple[int, str]]]:
+        """Have events sent: which Kafka has, and at which positions it refused what, and why.
+
+        Raises BrokerUnreachable where the sender was closed meanwhile.
+        """
         sent = [(one, self._sender.send(one.sealed)) for one in kept if one.sound]
         answers = await answers_of([answer for _, answer in sent])
         refused = [
             (one.position, "its bytes on the disk are not those that were kept") for one in kept if not one.sound
         ]
-        confirmed, freed_bytes = [], 0
+        confirmed = []
         for (one, _), answer in zip(sent, answers, strict=True):
-            if isinstance(answer, BrokerUnreachable):
+            if isinstance(answer, TopicRefused):
+                refused.append((one.position, str(answer)))
+            elif isinstance(answer, Exception):
                 raise answer
-            if isinstance(answer, Exception):
-                refused.append((one.position, str(answer) or repr(answer)))
             else:
-                confirmed.append(one.position)
-                freed_bytes += bytes_of(one.sealed)
-        await self._blocking(spool.settle, confirmed, refused)
-        self._held_bytes -= freed_bytes
+                confirmed.append(one)
+        return confirmed, refused
+
+    async def _at_last(self, call: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+        """What a call of the spool gives, tried until the disk lets it."""
+        while True:
+            try:
+                return await self._blocking(call, *arguments)
+            except SpoolError as error:
+                log.error("%s; trying again", error)  # noqa: TRY400 # the message says all
+                await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _blocking(self, call: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
         """Run a call of the spool in its thread."""

@@ -138,8 +138,6 @@ class Sender:
         except asyncio.CancelledError:
             _fail(batch, BrokerUnreachable(_CLOSED))
             raise
-        except Exception as error:  # noqa: BLE001 # whatever it is, those who wait must hear of it
-            _fail(batch, error)
         else:
             for number, one in enumerate(batch):
                 if not one.confirmed.done():
@@ -154,10 +152,16 @@ class Sender:
         while True:
             try:
                 return await self._try(lane, batch)
+            except TopicRefused:
+                raise
             except BrokerUnreachable as error:
                 if not lane.trouble:
                     log.warning("%s; trying again", error)
                 lane.trouble = str(error)
+            except Exception as error:  # whatever it is, Kafka did not refuse the events
+                if not lane.trouble:
+                    log.exception("publishing to %s failed; trying again", lane.topic)
+                lane.trouble = f"publishing to {lane.topic} failed: {error!r}"
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
