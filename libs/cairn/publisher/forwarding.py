@@ -17,6 +17,8 @@ _AT_ONCE = 500
 _PAUSE_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
+_Placed = tuple[int, Sealed]
+"""An event with its position in the spool."""
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
@@ -174,9 +176,11 @@ class Forwarder:
         try:
             while way.settled < way.kept:
                 kept = await self._at_last(spool.load, lane, way.settled, _AT_ONCE)
-                confirmed, refused = await self._send(kept)
-                await self._at_last(spool.settle, [one.position for one in confirmed], refused)
-                self._held_bytes -= sum(bytes_of(one.sealed) for one in confirmed)
+                sound = [(one.position, one.sealed) for one in kept if one.sealed]
+                damaged = [(one.position, self._damage(one)) for one in kept if not one.sealed]
+                confirmed, refused = await self._send(sound)
+                await self._at_last(spool.settle, [position for position, _ in confirmed], damaged + refused)
+                self._held_bytes -= sum(bytes_of(sealed) for _, sealed in confirmed)
                 way.settled = kept[-1].position
                 async with self._moved:
                     self._moved.notify_all()
@@ -185,24 +189,25 @@ class Forwarder:
         finally:
             way.task = None
 
-    async def _send(self, kept: Sequence[Kept]) -> tuple[list[Kept], list[tuple[int, str]]]:
-        """Have events sent: which Kafka has, and at which positions it refused what, and why.
+    def _damage(self, kept: Kept) -> str:
+        said = f"row {kept.position} of {self._path} is damaged: its bytes are not those that were kept"
+        log.error("%s. It is not sent but kept apart", said)
+        return said
+
+    async def _send(self, placed: Sequence[_Placed]) -> tuple[list[_Placed], list[tuple[int, str]]]:
+        """Have events sent: those that Kafka has, and the positions of those that it refused, with the reasons.
 
         Raises BrokerUnreachable where the sender was closed meanwhile.
         """
-        sent = [(one, self._sender.send(one.sealed)) for one in kept if one.sound]
-        answers = await answers_of([answer for _, answer in sent])
-        refused = [
-            (one.position, "its bytes on the disk are not those that were kept") for one in kept if not one.sound
-        ]
-        confirmed = []
-        for (one, _), answer in zip(sent, answers, strict=True):
+        answers = await answers_of([self._sender.send(sealed) for _, sealed in placed])
+        confirmed, refused = [], []
+        for (position, sealed), answer in zip(placed, answers, strict=True):
             if isinstance(answer, TopicRefused):
-                refused.append((one.position, str(answer)))
+                refused.append((position, str(answer)))
             elif isinstance(answer, Exception):
                 raise answer
             else:
-                confirmed.append(one)
+                confirmed.append((position, sealed))
         return confirmed, refused
 
     async def _at_last(self, call: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
