@@ -14,7 +14,7 @@ from starlette.routing import Route
 from cairn.declaration import DeclarationError, Problem, read_document
 from cairn.events.catalogue import GATEWAY
 from cairn.events.identity import Installation
-from cairn.events.signing import DELEGATE, Signer, Trust, TrustError
+from cairn.events.signing import DELEGATE, Signer, Trust, TrustError, source_matches
 from chassis import Definition, ServiceSettings
 from chassis.database import Database
 from chassis.kafka import new_producer
@@ -127,4 +127,7 @@ def usable_signer(settings: ServiceSettings, configuration: Configuration) -> Si
             f"the gateway's key {signer.keyid} may not speak for others: in the trust file it needs the role "
             f"{DELEGATE} and the topics {', '.join(sorted(topics))}; `cairn up --gateway` makes such a key"
         )
+    for source in {source for token in configuration.tokens for source in token.sources}:
+        if not any(source_matches(pattern, source) for pattern in key.sources):
+            raise TrustError(f"the gateway's key {signer.keyid} may not speak for {source}: the trust file must say so")
     return signer

@@ -37,11 +37,12 @@ class Posted:
         if fault.attribute:
             return {"pointer": f"{before}/{fault.attribute}", "detail": fault.text}
         data = before if self.form == "binary" else f"{before}/data"
-        inside = pointer_to(fault.location, _content_of(self.events[number].data))
+        inside = pointer_to(fault.location, content_of(self.events[number].data))
         return {"pointer": data + inside.removeprefix("#"), "detail": fault.text}
 
 
-def _content_of(data: bytes) -> Any:
+def content_of(data: bytes) -> Any:
+    """What lies in a payload; None where it is no JSON."""
     try:
         return from_json(data)
     except ValueError:  # the fault is that it is none

@@ -23,6 +23,9 @@ def errors(response) -> dict[str, str]:
     return {one.get("pointer") or one["header"]: one["detail"] for one in problem["errors"]}
 
 
+FILE = published().files[0].model_dump(mode="json")
+
+
 async def test_an_event_is_answered_with_its_id_and_place_and_is_in_kafka(entrance: Entrance):
     response = await entrance.post(event("first"))
     assert response.status_code == 202, response.text
@@ -121,6 +124,8 @@ async def test_who_is_not_known_is_told_so_and_nothing_else(entrance: Entrance):
         ({"subject": "dataset/other"}, "#/subject"),
         ({"authid": "somebody else"}, "#/authid"),
         ({"signature": "abc"}, "#/signature"),
+        ({"hops": "99"}, "#/hops"),
+        ({"causationid": "/warehouse/loans#1"}, "#/causationid"),
         ({"Region": "eu"}, "#/Region"),
         ({"region": 1.5}, "#/region"),
         ({"region": "e\x07u"}, "#/region"),
@@ -146,6 +151,8 @@ async def test_a_fault_in_an_attribute_is_named(entrance: Entrance, changes, pla
         ({"row_count": "many"}, {"#/data/row_count"}),
         ({"rows": 3}, {"#/data/rows"}),
         ({"row_count": 2**60}, {"#/data/row_count"}),
+        ({"version": "v\u202e1", "row_count": 1}, {"#/data/version"}),
+        ({"files": [{**FILE, "uri": "s3://x\0y"}]}, {"#/data/files/0/uri"}),
     ],
 )
 async def test_a_fault_in_the_data_is_named_by_its_field(entrance: Entrance, data, places):
@@ -154,6 +161,16 @@ async def test_a_fault_in_the_data_is_named_by_its_field(entrance: Entrance, dat
     response = await entrance.post(whole)
     assert response.status_code == 422
     assert set(errors(response)) == places
+
+
+@pytest.mark.parametrize("field", ['"version":"v0",', '"row_count":-0,'])
+async def test_what_could_be_read_in_two_ways_is_not_taken(entrance: Entrance, field):
+    headers = {f"ce-{name}": value for name, value in event().items() if name != "data"}
+    body = "{" + field + published().model_dump_json(exclude_none=True).removeprefix("{")
+    response = await entrance.post(body, "application/json", **headers)
+    assert response.status_code == 422, response.text
+    assert set(errors(response)) == {"#"}
+    assert await entrance.taken() == []
 
 
 async def test_a_number_that_is_none_is_not_turned_into_nothing(entrance: Entrance):
