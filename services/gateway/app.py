@@ -71,12 +71,13 @@ def build(settings: ServiceSettings) -> Definition:
 def assemble(configuration: Configuration, secrets: Secrets, courier: Courier, read_ends: ReadEnds) -> Definition:
     """The gateway without its door."""
     webhooks = configuration.webhooks
+    hears = tuple(dict.fromkeys(("requests", *configuration.topics)))
     return Definition(
         name=GATEWAY,
-        hears=tuple(dict.fromkeys(("requests", *configuration.topics))),
+        hears=hears,
         tables=GatewayTable,
         handlers=handlers,
-        projections=with_heard(entry.facts for webhook in webhooks for entry in webhook.wanted),
+        projections=with_heard(hears),
         works=(
             make_subscribing(webhooks, read_ends),
             *(make_delivering(webhook, secrets[webhook.name], courier) for webhook in webhooks),
