@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from cairn.events.catalogue import EventType
 from cairn.events.codec import Malformed, parse_instant
@@ -22,6 +23,9 @@ _KNOWN = frozenset(
 _NAME = re.compile(r"[a-z0-9]{1,64}")
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _JSON = re.compile(r"application/(json|[a-z0-9.+-]+\+json)(;.*)?", re.IGNORECASE)
+
+_FRAGMENT = "!$&'()*+,;=:@?"
+"""What a URI fragment holds as it is, beside letters, digits and -._~ (RFC 3986, 3.5)."""
 
 Location = tuple[str | int, ...]
 
@@ -159,5 +163,5 @@ def pointer_to(location: Location, content: object) -> str:
             content = content[part]
         else:
             break
-        steps.append(str(part).replace("~", "~0").replace("/", "~1"))
+        steps.append(quote(str(part).replace("~", "~0").replace("/", "~1"), safe=_FRAGMENT, errors="replace"))
     return "#" + "".join(f"/{step}" for step in steps)

@@ -77,6 +77,9 @@ async def test_an_empty_batch_is_taken(entrance: Entrance):
     assert (response.status_code, response.json()) == (202, {"events": []})
 
 
+NOTE = 'Grüße, 中文: "100 %25" \\ 😀'
+
+
 def as_sdk_event(name: str, **attributes) -> CloudEvent:
     whole = event(name, observed(), time="2026-02-03T04:05:06Z", **attributes)
     data = whole.pop("data")
@@ -86,7 +89,7 @@ def as_sdk_event(name: str, **attributes) -> CloudEvent:
 
 @pytest.mark.parametrize("form", [to_binary_event, to_structured_event])
 async def test_what_the_official_sdk_makes_is_taken(entrance: Entrance, form):
-    made = form(as_sdk_event("sdk", note="Grüße, 中文"))
+    made = form(as_sdk_event("sdk", note=NOTE))
     headers = dict(made.headers)
     media = headers.pop("content-type", None) or headers.pop("Content-Type")
     response = await entrance.post(made.body, media, **headers)
@@ -94,7 +97,20 @@ async def test_what_the_official_sdk_makes_is_taken(entrance: Entrance, form):
     (heard,) = await entrance.heard()
     assert heard.facts == observed()
     assert heard.message.envelope.time.startswith("2026-02-03T04:05:06")
-    assert ("note", "Grüße, 中文") in heard.message.attributes
+    assert ("note", NOTE) in heard.message.attributes
+
+
+QUOTED = {"plain": '"two words"', "euro": '"Euro %E2%82%AC \\"\\%F0%9F%98%80\\" \\\\"'}
+
+
+async def test_a_quoted_header_is_read_as_the_text_that_it_quotes(entrance: Entrance):
+    """As the HTTP binding of CloudEvents 1.0.2 has it, 3.1.3.2: what is quoted is unescaped, then percent-decoded."""
+    attributes = {f"ce-{name}": value for name, value in event().items() if name != "data"}
+    body = published().model_dump_json(exclude_none=True)
+    response = await entrance.post(body, "application/json", **attributes, **{f"ce-{n}": v for n, v in QUOTED.items()})
+    assert response.status_code == 202, response.text
+    (heard,) = await entrance.heard()
+    assert {("plain", "two words"), ("euro", 'Euro € "😀" \\')} <= set(heard.message.attributes)
 
 
 async def test_a_batch_of_what_the_official_sdk_makes_is_taken(entrance: Entrance):
@@ -128,6 +144,9 @@ async def test_who_is_not_known_is_told_so_and_nothing_else(entrance: Entrance):
         ({"causationid": "/warehouse/loans#1"}, "#/causationid"),
         ({"Region": "eu"}, "#/Region"),
         ({"region": 1.5}, "#/region"),
+        ({"a/b": "x"}, "#/a~1b"),
+        ({"x" * 61 + "~~~~": "x"}, "#/" + "x" * 61 + "~0~0~0"),
+        ({"größe %": "x"}, "#/gr%C3%B6%C3%9Fe%20%25"),
         ({"region": "e\x07u"}, "#/region"),
         ({"datacontenttype": "text/xml"}, "#/datacontenttype"),
         ({"data": None}, "#/data"),
