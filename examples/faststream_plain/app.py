@@ -14,11 +14,16 @@ from typing import Any
 
 from faststream import AckPolicy, FastStream
 from faststream.kafka import KafkaBroker, KafkaMessage
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 
 TYPE = "cairn.model.promoted.v1"
 SCHEMA = Path(__file__).parents[2] / "schemas/json" / f"{TYPE}.json"
 TOPIC = os.environ.get("CAIRN_INSTALLATION", "cairn") + ".registry"
+
+
+async def as_it_came(message: KafkaMessage) -> bytes:
+    """The bytes of a record. Else FastStream reads JSON before the handler runs, and comes back to what is none."""
+    return message.body
 
 
 def for_readers(part: dict[str, Any]) -> dict[str, Any]:
@@ -37,21 +42,32 @@ registry = broker.subscriber(
     auto_offset_reset="earliest",  # what came before the first start counts too
     ack_policy=AckPolicy.NACK_ON_ERROR,  # the default commits before the handler has run
     no_reply=True,
+    decoder=as_it_came,
 )
 
 
 @registry(filter=lambda message: message.headers.get("ce_type") == TYPE)
-async def use(promotion: dict[str, Any], message: KafkaMessage) -> None:
+async def use(body: bytes, message: KafkaMessage) -> None:
     """Act on a promotion."""
-    error = next(validator.iter_errors(promotion), None)
-    if error:
-        print(f"skipped {message.headers['ce_id']}: {error.json_path} {error.message}", flush=True)
+    try:
+        promotion = json.loads(body)
+        validator.validate(promotion)
+    except ValidationError as error:
+        skip(message, f"{error.json_path} {error.message}")
+        return
+    except (ValueError, RecursionError) as error:
+        skip(message, f"it is no JSON: {error}")
         return
     model, generation = promotion["model"], promotion["generation"]
     if generation <= generations.get(model["name"], 0):
         return
     generations[model["name"]] = generation
     print(f"{model['name']} version {model['version']} is live: {promotion['endpoint']}", flush=True)
+
+
+def skip(message: KafkaMessage, why: str) -> None:
+    """Say that an event is left out: to fail would bring it back for ever, and what comes behind it never."""
+    print(f"skipped {message.headers.get('ce_id')}: {why}", flush=True)
 
 
 @registry

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Collection
 from functools import lru_cache
 from typing import TypeVar
 
+from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import (
@@ -90,6 +91,25 @@ async def stopped(stop: Awaitable[None], seconds: float = STOP_SECONDS) -> None:
         await asyncio.wait([task], timeout=_PAUSE_SECONDS)
     if task.done() and not task.cancelled():
         task.exception()
+
+
+async def connect(producer: AIOKafkaProducer, servers: str) -> AIOKafkaProducer:
+    """Start a producer. Raises BrokerUnreachable and TopicRefused; then nothing of it is left."""
+    try:
+        await reached(producer.start(), servers, ANSWER_SECONDS, "connecting")
+    except BaseException:
+        await stopped(producer.stop())
+        raise
+    return producer
+
+
+async def give_up(producer: AIOKafkaProducer) -> None:
+    """End a producer so that what it still holds never goes out, and whoever waits for it hears so."""
+    # By itself it stops only after a broker has taken everything, and there is no public way to have it stop sooner.
+    await stopped(producer._sender.close())  # noqa: SLF001 # no public way
+    producer._message_accumulator.fail_all(KafkaError("the producer was given up"))  # noqa: SLF001 # as above
+    await stopped(producer.stop())
+    await stopped(producer.client.close())
 
 
 def describe(error: BaseException) -> str:

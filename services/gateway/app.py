@@ -14,7 +14,7 @@ from starlette.routing import Route
 from cairn.declaration import DeclarationError, Problem, read_document
 from cairn.events.catalogue import GATEWAY
 from cairn.events.identity import Installation
-from cairn.events.signing import DELEGATE, Signer, Trust, TrustError
+from cairn.events.signing import DELEGATE, Signer, Trust, TrustError, source_matches
 from chassis import Definition, ServiceSettings
 from chassis.database import Database
 from chassis.kafka import new_producer
@@ -71,12 +71,13 @@ def build(settings: ServiceSettings) -> Definition:
 def assemble(configuration: Configuration, secrets: Secrets, courier: Courier, read_ends: ReadEnds) -> Definition:
     """The gateway without its door."""
     webhooks = configuration.webhooks
+    hears = tuple(dict.fromkeys(("requests", *configuration.topics)))
     return Definition(
         name=GATEWAY,
-        hears=tuple(dict.fromkeys(("requests", *configuration.topics))),
+        hears=hears,
         tables=GatewayTable,
         handlers=handlers,
-        projections=with_heard(entry.facts for webhook in webhooks for entry in webhook.wanted),
+        projections=with_heard(hears),
         works=(
             make_subscribing(webhooks, read_ends),
             *(make_delivering(webhook, secrets[webhook.name], courier) for webhook in webhooks),
@@ -127,4 +128,7 @@ def usable_signer(settings: ServiceSettings, configuration: Configuration) -> Si
             f"the gateway's key {signer.keyid} may not speak for others: in the trust file it needs the role "
             f"{DELEGATE} and the topics {', '.join(sorted(topics))}; `cairn up --gateway` makes such a key"
         )
+    for source in {source for token in configuration.tokens for source in token.sources}:
+        if not any(source_matches(pattern, source) for pattern in key.sources):
+            raise TrustError(f"the gateway's key {signer.keyid} may not speak for {source}: the trust file must say so")
     return signer

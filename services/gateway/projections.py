@@ -1,9 +1,9 @@
 """What the gateway remembers of each event: event in, rows out."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from cairn.events import RecordRedriven, WebhookDelivered, WebhookFailed, WebhookSubscribed
-from cairn.events.catalogue import type_of
+from cairn.events.catalogue import CATALOGUE, carries, type_of
 from cairn.events.event import Event
 from chassis import Projections, Rows
 from gateway.domain import OWN_TOPIC
@@ -70,8 +70,9 @@ def remember_heard(event: Event, rows: Rows) -> None:
     )
 
 
-def with_heard(types: Iterable[type[Event]]) -> Projections:
-    """All projections, with those of the types that webhooks may want."""
+def with_heard(topics: Collection[str]) -> Projections:
+    """All projections, with those of every type on the topics heard: any may be wanted later, from its beginning on."""
+    heard = [entry.facts for entry in CATALOGUE.values() if any(carries(topic, entry) for topic in topics)]
     made = Projections()
-    made.by_type |= dict.fromkeys(types, remember_heard) | projections.by_type
+    made.by_type |= dict.fromkeys(heard, remember_heard) | projections.by_type
     return made

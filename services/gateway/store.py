@@ -22,7 +22,7 @@ class GatewayTable(Table, registry=registry()):
 
 
 class HeardEvent(GatewayTable):
-    """An event that some webhook may want, by its place. The event itself stays in the log."""
+    """An event that some webhook wants or may want later, by its place. The event itself stays in the log."""
 
     partition: int = Field(primary_key=True)
     offset: int = Field(primary_key=True)

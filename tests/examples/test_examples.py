@@ -111,6 +111,9 @@ async def test_a_plain_faststream_application_needs_the_schema_alone(registry: C
         registry,
         [
             replace(one, headers=tuple(headers.items()), value=b'{"unknown":"type"}'),
+            replace(one, headers=tuple(headers.items()), value=b"no JSON, of no interest"),
+            replace(newer, value=b'{"no":'),
+            replace(newer, value=b"\xff"),
             one,
             told(registry, "toy.a", 1, "stale"),
             replace(newer, value=b"{}"),
@@ -120,6 +123,8 @@ async def test_a_plain_faststream_application_needs_the_schema_alone(registry: C
     settings = {"KAFKA_BOOTSTRAP_SERVERS": registry.bootstrap_servers, "CAIRN_INSTALLATION": registry.installation.name}
 
     async with running("faststream_plain/app.py", **settings) as process:
+        assert (await line_of(process)).startswith("skipped newer: it is no JSON: ")
+        assert (await line_of(process)).startswith("skipped newer: it is no JSON: ")
         assert await line_of(process) == LIVE.format("toy.a")
         assert (await line_of(process)).startswith("skipped newer: $ 'model' is a required property")
         assert await line_of(process) == LIVE.format("toy.a")

@@ -149,10 +149,16 @@ def check(
     """Whether a message counts: topic and owner, signature, schema, key. Never raises."""
     if astray := check_topic(message):
         return astray
-    topic = TOPICS[message.record.topic]
     signed = _check_signature(message, installation, trust)
     if isinstance(signed, Malformed):
         return signed
+    facts = check_facts(message, versions)
+    return facts if isinstance(facts, Malformed) else Heard(message, facts, signed)
+
+
+def check_facts(message: Message, versions: Versions = VERSIONS) -> Event | Malformed:
+    """What a message that lies on its own topic tells, whoever signed it: time, schema, key. Never raises."""
+    topic = TOPICS[message.record.topic]
     if len(message.data) > topic.max_value_bytes:
         return Malformed(
             "too-large", f"the payload has {len(message.data)} bytes, {topic.max_value_bytes} are admitted"
@@ -169,7 +175,7 @@ def check(
         facts = versions.parse(message.envelope.type, message.data)
     except ValidationError as error:
         return Malformed("schema", _first_fault(error))
-    return _check_key(message, facts) or Heard(message, facts, signed)
+    return _check_key(message, facts) or facts
 
 
 def check_topic(message: Message) -> Malformed | None:

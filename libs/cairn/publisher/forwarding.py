@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
-from cairn.broker import BrokerUnreachable, partition_of
+from cairn.broker import BrokerUnreachable, TopicRefused, partition_of
 from cairn.publisher.sealing import Sealed
 from cairn.publisher.sending import Sender, answers_of
 from cairn.publisher.spool import Kept, Lane, Refused, Spool, SpoolError, SpoolFull, bytes_of
@@ -17,6 +17,8 @@ _AT_ONCE = 500
 _PAUSE_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
+_Placed = tuple[int, Sealed]
+"""An event with its position in the spool."""
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
@@ -173,13 +175,12 @@ class Forwarder:
         """Send what waits in a lane, until nothing does."""
         try:
             while way.settled < way.kept:
-                try:
-                    kept = await self._blocking(spool.load, lane, way.settled, _AT_ONCE)
-                    await self._send(spool, kept)
-                except SpoolError as error:  # what Kafka has already will be sent again, which is harmless
-                    log.error("%s; trying again", error)  # noqa: TRY400 # the message says all
-                    await asyncio.sleep(_PAUSE_SECONDS)
-                    continue
+                kept = await self._at_last(spool.load, lane, way.settled, _AT_ONCE)
+                sound = [(one.position, one.sealed) for one in kept if one.sealed]
+                damaged = [(one.position, self._damage(one)) for one in kept if not one.sealed]
+                confirmed, refused = await self._send(sound)
+                await self._at_last(spool.settle, [position for position, _ in confirmed], damaged + refused)
+                self._held_bytes -= sum(bytes_of(sealed) for _, sealed in confirmed)
                 way.settled = kept[-1].position
                 async with self._moved:
                     self._moved.notify_all()
@@ -188,24 +189,35 @@ class Forwarder:
         finally:
             way.task = None
 
-    async def _send(self, spool: Spool, kept: Sequence[Kept]) -> None:
-        """Have events sent and settled. Raises BrokerUnreachable where the sender was closed meanwhile."""
-        sent = [(one, self._sender.send(one.sealed)) for one in kept if one.sound]
-        answers = await answers_of([answer for _, answer in sent])
-        refused = [
-            (one.position, "its bytes on the disk are not those that were kept") for one in kept if not one.sound
-        ]
-        confirmed, freed_bytes = [], 0
-        for (one, _), answer in zip(sent, answers, strict=True):
-            if isinstance(answer, BrokerUnreachable):
+    def _damage(self, kept: Kept) -> str:
+        said = f"row {kept.position} of {self._path} is damaged: its bytes are not those that were kept"
+        log.error("%s. It is not sent but kept apart", said)
+        return said
+
+    async def _send(self, placed: Sequence[_Placed]) -> tuple[list[_Placed], list[tuple[int, str]]]:
+        """Have events sent: those that Kafka has, and the positions of those that it refused, with the reasons.
+
+        Raises BrokerUnreachable where the sender was closed meanwhile.
+        """
+        answers = await answers_of([self._sender.send(sealed) for _, sealed in placed])
+        confirmed, refused = [], []
+        for (position, sealed), answer in zip(placed, answers, strict=True):
+            if isinstance(answer, TopicRefused):
+                refused.append((position, str(answer)))
+            elif isinstance(answer, Exception):
                 raise answer
-            if isinstance(answer, Exception):
-                refused.append((one.position, str(answer) or repr(answer)))
             else:
-                confirmed.append(one.position)
-                freed_bytes += bytes_of(one.sealed)
-        await self._blocking(spool.settle, confirmed, refused)
-        self._held_bytes -= freed_bytes
+                confirmed.append((position, sealed))
+        return confirmed, refused
+
+    async def _at_last(self, call: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+        """What a call of the spool gives, tried until the disk lets it."""
+        while True:
+            try:
+                return await self._blocking(call, *arguments)
+            except SpoolError as error:
+                log.error("%s; trying again", error)  # noqa: TRY400 # the message says all
+                await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _blocking(self, call: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
         """Run a call of the spool in its thread."""

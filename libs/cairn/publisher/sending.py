@@ -14,9 +14,18 @@ from dataclasses import dataclass, field
 from math import inf
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+from aiokafka.errors import InvalidTimestampError, MessageSizeTooLargeError, RecordListTooLargeError
 
-from cairn.broker import ANSWER_SECONDS, BrokerUnreachable, TopicRefused, partition_of, reached, see_topics, stopped
+from cairn.broker import (
+    ANSWER_SECONDS,
+    BrokerUnreachable,
+    TopicRefused,
+    connect,
+    give_up,
+    partition_of,
+    reached,
+    see_topics,
+)
 from cairn.events.catalogue import TOPICS
 from cairn.events.codec import Outgoing
 from cairn.publisher.sealing import Sealed
@@ -101,7 +110,7 @@ class Sender:
             task.cancel()
         producer, self._producer = self._producer, None
         if producer:
-            await _give_up(producer)
+            await give_up(producer)
         if tasks:
             await asyncio.wait(tasks)
 
@@ -138,8 +147,6 @@ class Sender:
         except asyncio.CancelledError:
             _fail(batch, BrokerUnreachable(_CLOSED))
             raise
-        except Exception as error:  # noqa: BLE001 # whatever it is, those who wait must hear of it
-            _fail(batch, error)
         else:
             for number, one in enumerate(batch):
                 if not one.confirmed.done():
@@ -154,10 +161,16 @@ class Sender:
         while True:
             try:
                 return await self._try(lane, batch)
+            except TopicRefused:
+                raise
             except BrokerUnreachable as error:
                 if not lane.trouble:
                     log.warning("%s; trying again", error)
                 lane.trouble = str(error)
+            except Exception as error:  # whatever it is, Kafka did not refuse the events
+                if not lane.trouble:
+                    log.exception("publishing to %s failed; trying again", lane.topic)
+                lane.trouble = f"publishing to {lane.topic} failed: {error!r}"
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
@@ -189,14 +202,14 @@ class Sender:
     async def _connected(self) -> AIOKafkaProducer:
         async with self._connecting:
             if self._producer is None:
-                self._producer = await _connect(self._servers)
+                self._producer = await connect(_new_producer(self._servers), self._servers)
                 self._met = True
             return self._producer
 
     async def _drop(self, producer: AIOKafkaProducer) -> None:
         if self._producer is producer:
             self._producer = None
-            await _give_up(producer)
+            await give_up(producer)
 
 
 async def answers_of(sent: Sequence[asyncio.Future[int]]) -> list[int | Exception]:
@@ -248,8 +261,8 @@ async def _send(producer: AIOKafkaProducer, topic: str, partition: int, batch: S
     return int(placed.offset)
 
 
-async def _connect(servers: str) -> AIOKafkaProducer:
-    producer = AIOKafkaProducer(
+def _new_producer(servers: str) -> AIOKafkaProducer:
+    return AIOKafkaProducer(
         bootstrap_servers=servers,
         client_id="cairn-publisher",
         acks="all",
@@ -258,18 +271,3 @@ async def _connect(servers: str) -> AIOKafkaProducer:
         max_batch_size=2 * _BATCH_BYTES,
         max_request_size=_REQUEST_BYTES,
     )
-    try:
-        await reached(producer.start(), servers, ANSWER_SECONDS, "connecting")
-    except BaseException:
-        await stopped(producer.stop())
-        raise
-    return producer
-
-
-async def _give_up(producer: AIOKafkaProducer) -> None:
-    """End a producer so that what it still holds never goes out, and whoever waits for it hears so."""
-    # By itself it stops only after a broker has taken everything, and there is no public way to have it stop sooner.
-    await stopped(producer._sender.close())  # noqa: SLF001 # no public way
-    producer._message_accumulator.fail_all(KafkaError("the producer was given up"))  # noqa: SLF001 # as above
-    await stopped(producer.stop())
-    await stopped(producer.client.close())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cairn.broker import partition_of
+from cairn.events.catalogue import TOPICS
 from cairn.events.codec import Outgoing
 from cairn.publisher.sealing import Sealed
 
@@ -17,7 +18,8 @@ Lane = tuple[str, int]
 
 _FORMAT = 1
 _LOG_HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24  # https://www.sqlite.org/walformat.html
-_FIELDS = "position, topic, partition, source, id, kafka_topic, key, headers, value, checksum"
+_CONTENT = "topic, partition, source, id, kafka_topic, key, headers, value, checksum"
+_FIELDS = f"position, {_CONTENT}"
 _TABLE = """
 CREATE TABLE IF NOT EXISTS {} (
     position INTEGER PRIMARY KEY, topic TEXT NOT NULL, partition INTEGER NOT NULL, source TEXT NOT NULL,
@@ -26,6 +28,10 @@ CREATE TABLE IF NOT EXISTS {} (
 )
 """
 _INDEX = "CREATE INDEX IF NOT EXISTS waiting_by_lane ON waiting (topic, partition, position)"
+_NEXT = """
+SELECT position, topic, source, id, kafka_topic, CAST(key AS BLOB), CAST(headers AS BLOB), CAST(value AS BLOB), checksum
+FROM waiting WHERE topic = CAST(? AS TEXT) AND partition = ? AND position > ? ORDER BY position LIMIT ?
+"""
 _ROW_BYTES = 64
 
 
@@ -50,9 +56,8 @@ class Kept(NamedTuple):
 
     position: int
     """Later events have higher ones."""
-    sealed: Sealed
-    sound: bool
-    """Whether its bytes are those that were kept."""
+    sealed: Sealed | None
+    """None where its bytes on the disk are not those that were kept."""
 
 
 class Refused(NamedTuple):
@@ -83,11 +88,14 @@ class Spool:
             self._database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:
             raise SpoolError(f"the spool {path} cannot be opened: {error}") from None
+        self._database.text_factory = lambda text: text.decode(errors="surrogateescape")  # it may be damaged
         try:
             with self._explained():
+                found = self._look()
                 self._lock()
                 self.cut_bytes = self._cut(log_bytes)
-                self._prepare()
+                if found != _FORMAT:
+                    self._make()
                 self._next = 1 + max(self._highest("waiting"), self._highest("refused"))
         except BaseException:
             self._database.close()
@@ -111,11 +119,7 @@ class Spool:
     def load(self, lane: Lane, after: int, most: int) -> list[Kept]:
         """The next events of a lane after a position, at most so many."""
         with self._explained():
-            rows = self._database.execute(
-                f"SELECT {_FIELDS} FROM waiting WHERE topic = ? AND partition = ? AND position > ? "  # noqa: S608 # as above
-                "ORDER BY position LIMIT ?",
-                (*lane, after, most),
-            ).fetchall()
+            rows = self._database.execute(_NEXT, (_raw(lane[0]), lane[1], after, most)).fetchall()
         return [_kept(row) for row in rows]
 
     def lanes(self) -> dict[Lane, int]:
@@ -139,17 +143,15 @@ class Spool:
         """What is kept apart, oldest first."""
         with self._explained():
             rows = self._database.execute("SELECT topic, source, id, reason FROM refused ORDER BY position").fetchall()
-        return [Refused(*row) for row in rows]
+        return [Refused(*map(_shown, row)) for row in rows]
 
     def retry_refused(self) -> None:
         """Put what is kept apart behind all that waits."""
-        with self._explained():
-            rows = self._database.execute(f"SELECT {_FIELDS} FROM refused ORDER BY position").fetchall()  # noqa: S608 # as above
         with self._transaction() as ask:
+            again = f"SELECT ? + row_number() OVER (ORDER BY position) - 1, {_CONTENT} FROM refused ORDER BY position"  # noqa: S608 # as above
+            moved = ask(f"INSERT INTO waiting ({_FIELDS}) {again}", (self._next,)).rowcount
             ask("DELETE FROM refused")
-            again = [(self._next + place, *row[1:]) for place, row in enumerate(rows)]
-            self._database.executemany(f"INSERT INTO waiting ({_FIELDS}) VALUES (?,?,?,?,?,?,?,?,?,?)", again)  # noqa: S608 # as above
-        self._next += len(rows)
+        self._next += moved
 
     def discard_refused(self) -> int:
         """Let go of what is kept apart; how many bytes it took."""
@@ -172,9 +174,19 @@ class Spool:
         """Close the file; what is in it stays."""
         self._database.close()
 
-    def _lock(self) -> None:
+    def _look(self) -> int:
+        """The format that is found, 0 where nothing is there yet; reads only."""
         ask = self._database.execute
         ask("PRAGMA locking_mode = EXCLUSIVE")
+        found = int(ask("PRAGMA user_version").fetchone()[0])
+        if found not in (0, _FORMAT):
+            raise SpoolError(f"the spool {self._path} has format {found}; this version of Cairn reads {_FORMAT}")
+        if found == 0 and ask("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise SpoolDamaged(f"{self._path} is a database of something else, not a spool: name another file")
+        return found
+
+    def _lock(self) -> None:
+        ask = self._database.execute
         ask("PRAGMA journal_mode = WAL")
         ask("PRAGMA synchronous = FULL")
         # So its log holds nothing but what was committed, or what a crash has cut short.
@@ -189,19 +201,13 @@ class Spool:
         page_bytes = self._database.execute("PRAGMA page_size").fetchone()[0]
         used = _LOG_HEADER_BYTES + frames * (_FRAME_HEADER_BYTES + page_bytes) if frames > 0 else 0
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return max(0, log_bytes - used)
-
-    def _prepare(self) -> None:
-        ask = self._database.execute
-        verdict = ask("PRAGMA quick_check(1)").fetchone()[0]
+        verdict = self._database.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
             raise SpoolDamaged(self._damage(verdict))
-        found = ask("PRAGMA user_version").fetchone()[0]
-        if found not in (0, _FORMAT):
-            raise SpoolError(f"the spool {self._path} has format {found}; this version of Cairn reads {_FORMAT}")
-        if found == 0 and ask("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise SpoolDamaged(f"{self._path} is a database of something else, not a spool: name another file")
-        with self._transaction():
+        return max(0, log_bytes - used)
+
+    def _make(self) -> None:
+        with self._transaction() as ask:
             ask(_TABLE.format("waiting"))
             ask(_TABLE.format("refused"))
             ask(_INDEX)
@@ -263,22 +269,31 @@ def _row(position: int, sealed: Sealed) -> tuple[object, ...]:
     out = sealed.outgoing
     headers = _headers(out)
     place = sealed.topic, partition_of(sealed.topic, out.key), sealed.source, sealed.id, out.topic
-    return position, *place, out.key, headers, out.value, _checksum(out.key, headers, out.value)
+    return position, *place, out.key, headers, out.value, _checksum(out.key, headers.encode(), out.value)
 
 
 def _kept(row: tuple[Any, ...]) -> Kept:
-    position, topic, _, source, event_id, kafka_topic, key, headers, value, checksum = row
+    position, topic, source, event_id, kafka_topic, key, headers, value, checksum = row
+    if topic not in TOPICS or _checksum(key, headers, value) != checksum:
+        return Kept(position, None)
     pairs = tuple((name, text.encode()) for name, text in json.loads(headers))
-    sealed = Sealed(topic, source, event_id, Outgoing(kafka_topic, key, pairs, value))
-    return Kept(position, sealed, _checksum(key, headers, value) == checksum)
+    return Kept(position, Sealed(topic, source, event_id, Outgoing(kafka_topic, key, pairs, value)))
 
 
 def _headers(outgoing: Outgoing) -> str:
     return json.dumps([(name, value.decode()) for name, value in outgoing.headers], separators=(",", ":"))
 
 
-def _checksum(key: bytes, headers: str, value: bytes) -> int:
-    return zlib.crc32(value, zlib.crc32(headers.encode(), zlib.crc32(key)))
+def _checksum(key: bytes, headers: bytes, value: bytes) -> int:
+    return zlib.crc32(value, zlib.crc32(headers, zlib.crc32(key)))
+
+
+def _raw(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
+
+
+def _shown(text: str) -> str:
+    return _raw(text).decode(errors="backslashreplace")
 
 
 def _size_of(path: Path) -> int:

@@ -1,6 +1,7 @@
 """A request as the events that it holds: structured, binary or batch (CloudEvents 1.0.2, HTTP protocol binding)."""
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,6 +18,10 @@ MOST_EVENTS = 1000
 """In one batch."""
 _BODY_SECONDS = 20.0
 _BATCH, _STRUCTURED = "application/cloudevents-batch+json", "application/cloudevents+json"
+
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_ESCAPED = re.compile(r"\\(.)")
+"""In a quoted string (RFC 9110, 5.6.4)."""
 
 Form = Literal["binary", "structured", "batch"]
 
@@ -35,13 +40,15 @@ class Posted:
             return {"header": header, "detail": fault.text}
         before = "#" if self.form != "batch" else f"#/{number}"
         if fault.attribute:
-            return {"pointer": f"{before}/{fault.attribute}", "detail": fault.text}
-        data = before if self.form == "binary" else f"{before}/data"
-        inside = pointer_to(fault.location, _content_of(self.events[number].data))
-        return {"pointer": data + inside.removeprefix("#"), "detail": fault.text}
+            inside = pointer_to((fault.attribute,), {})
+        else:
+            inside = pointer_to(fault.location, content_of(self.events[number].data))
+            before += "" if self.form == "binary" else "/data"
+        return {"pointer": before + inside.removeprefix("#"), "detail": fault.text}
 
 
-def _content_of(data: bytes) -> Any:
+def content_of(data: bytes) -> Any:
+    """What lies in a payload; None where it is no JSON."""
     try:
         return from_json(data)
     except ValueError:  # the fault is that it is none
@@ -118,8 +125,14 @@ def _attributes_in(headers: Mapping[str, str]) -> dict[str, object]:
         if name.startswith("ce-"):
             if name[3:] in attributes:
                 raise Refused(400, f"the header {name} is there twice, or is content-type")
-            attributes[name[3:]] = unquote(text)
+            attributes[name[3:]] = _decode(text)
     return attributes
+
+
+def _decode(text: str) -> str:
+    """A header's value as it was before it was quoted, if it was, and percent-encoded (as above, 3.1.3.2)."""
+    quoted = _QUOTED.fullmatch(text)
+    return unquote(_ESCAPED.sub(r"\1", quoted[1]) if quoted else text)
 
 
 def _shape_errors(form: Form, number: int, content: Any) -> list[dict[str, Any]]:

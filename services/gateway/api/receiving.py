@@ -13,13 +13,13 @@ from starlette.responses import JSONResponse, Response
 
 from cairn.broker import BrokerUnreachable, TopicRefused
 from cairn.events.catalogue import TOPICS
-from cairn.events.codec import Outgoing, write_bytes
+from cairn.events.codec import Malformed, Outgoing, Record, check_facts, read, write_bytes
 from cairn.events.event import Event
 from cairn.events.identity import Installation
 from cairn.events.signing import Signer
 from cairn.events.values import format_instant
 from gateway.api.problems import Refused, later
-from gateway.api.reading import Posted, form_of, parse, read_body
+from gateway.api.reading import Posted, content_of, form_of, parse, read_body
 from gateway.api.sending import Busy, Sender
 from gateway.domain import (
     INWARD,
@@ -29,6 +29,7 @@ from gateway.domain import (
     Given,
     Token,
     draw,
+    fault_of,
     find_faults,
     innermost,
     make_envelope,
@@ -123,7 +124,9 @@ class Door:
         if given.attributes.get("subject", subject) != subject:
             return [Fault("subject", f"must be {subject}, which the data are about, or left out")]
         envelope = make_envelope(given.attributes, entry, subject, token.principal, now)
-        return write_bytes(given.data, entry.key_of(facts), envelope, entry.topic, self.installation, self.signer)
+        sealed = write_bytes(given.data, entry.key_of(facts), envelope, entry.topic, self.installation, self.signer)
+        refusal = _refusal_of(sealed, entry.topic)
+        return [fault_of(refusal, content_of(given.data))] if refusal else sealed
 
     async def _send(self, posted: Posted, sealed: list[Outgoing]) -> list[dict[str, object]]:
         if not sealed:
@@ -140,6 +143,13 @@ class Door:
             | {"topic": topic, "partition": partition, "offset": offset}
             for given, (topic, partition, offset) in zip(posted.events, places, strict=True)
         ]
+
+
+def _refusal_of(sealed: Outgoing, topic: str) -> Malformed | None:
+    """Why readers would not take an event; its signature, just made, is not checked again: that costs more than all."""
+    message = read(Record(topic, 0, 0, 0, sealed.key, sealed.headers, sealed.value))
+    answer = message if isinstance(message, Malformed) else check_facts(message)
+    return answer if isinstance(answer, Malformed) else None
 
 
 def _refuse_foreign(number: int, given: Given, token: Token) -> None:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
 
-from cairn.broker import ANSWER_SECONDS, BrokerUnreachable, TopicRefused, partition_of, reached, see_topics, stopped
+from cairn.broker import BrokerUnreachable, TopicRefused, connect, give_up, partition_of, reached, see_topics
 from cairn.events.codec import Outgoing
 from cairn.events.identity import Installation
 from chassis.kafka import Partition
@@ -85,7 +84,7 @@ class Sender:
         await asyncio.gather(*(lane.busy for lane in self._lanes.values() if lane.busy))
         producer, self._producer = self._producer, None
         if producer:
-            await _give_up(producer)
+            await give_up(producer)
 
     def _by_partition(self, events: Sequence[Outgoing]) -> dict[Partition, list[tuple[int, Outgoing]]]:
         groups: dict[Partition, list[tuple[int, Outgoing]]] = {}
@@ -108,7 +107,6 @@ class Sender:
             try:
                 offset = await self._send_batch(where, [event for part in parts for event in part.events])
             except Exception as error:  # noqa: BLE001 # whoever waits is told of it
-                await self._drop(error)
                 parts += lane.waiting
                 lane.waiting.clear()
                 failure = error if isinstance(error, TopicRefused) else BrokerUnreachable(str(error))
@@ -123,8 +121,16 @@ class Sender:
 
     async def _send_batch(self, where: Partition, events: Sequence[Outgoing]) -> int:
         """The offset of the first."""
-        topic, partition = where
         producer = await self._connected({events[0].topic})
+        try:
+            return await self._send_with(producer, where, events)
+        except Exception as error:
+            log.warning("gateway.kafka", error=str(error))
+            await self._drop(producer)
+            raise
+
+    async def _send_with(self, producer: AIOKafkaProducer, where: Partition, events: Sequence[Outgoing]) -> int:
+        topic, partition = where
         batch = producer.create_batch()
         for event in events:
             if batch.append(key=event.key, value=event.value, timestamp=None, headers=list(event.headers)) is None:
@@ -138,36 +144,17 @@ class Sender:
     async def _connected(self, topics: set[str]) -> AIOKafkaProducer:
         async with self._connecting:
             if self._producer is None:
-                self._producer = await _start(self._new_producer(), self._servers)
+                self._producer = await connect(self._new_producer(), self._servers)
             if not topics <= self._seen:
                 await see_topics(self._producer.client, topics, self._servers)
                 self._seen |= topics
             return self._producer
 
-    async def _drop(self, error: Exception) -> None:
+    async def _drop(self, producer: AIOKafkaProducer) -> None:
         """After an error a producer's numbers may no longer be those that the broker expects."""
-        producer, self._producer = self._producer, None
-        if producer:
-            log.warning("gateway.kafka", error=str(error))
-            await _give_up(producer)
-
-
-async def _start(producer: AIOKafkaProducer, servers: str) -> AIOKafkaProducer:
-    try:
-        await reached(producer.start(), servers, ANSWER_SECONDS, "connecting")
-    except BaseException:
-        await stopped(producer.stop())
-        raise
-    return producer
-
-
-async def _give_up(producer: AIOKafkaProducer) -> None:
-    """End a producer so that what it still holds never goes out, and whoever waits for it hears so."""
-    # By itself it stops only after a broker has taken everything, and there is no public way to have it stop sooner.
-    await stopped(producer._sender.close())  # noqa: SLF001 # no public way
-    producer._message_accumulator.fail_all(KafkaError("the producer was given up"))  # noqa: SLF001 # as above
-    await stopped(producer.stop())
-    await stopped(producer.client.close())
+        if self._producer is producer:
+            self._producer = None
+            await give_up(producer)
 
 
 def _bytes_of(event: Outgoing) -> int:

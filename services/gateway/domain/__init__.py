@@ -1,6 +1,6 @@
 """Who may come in and what is an event; who is told what, when again, and how it is signed."""
 
-from gateway.domain.accepting import Fault, Given, find_faults, innermost, make_envelope, pointer_to
+from gateway.domain.accepting import Fault, Given, fault_of, find_faults, innermost, make_envelope, pointer_to
 from gateway.domain.configuration import (
     INWARD,
     OWN_TOPIC,

@@ -1,17 +1,20 @@
 """What a posted CloudEvent must be, beside its payload: its attributes, and the envelope that is made of them."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from cairn.events.catalogue import EventType
-from cairn.events.codec import parse_instant
+from cairn.events.codec import Malformed, parse_instant
 from cairn.events.envelope import Envelope, schema_address
+from cairn.events.plain_json import find_ambiguity
 from gateway.domain.configuration import INWARD
 
 MOST_EXTENSIONS = 16
 _LONGEST_EXTENSION = 1024
-_OURS = ("authid", "authtype", "basis", "keyid", "recordedtime", "signature")
+_OURS = ("authid", "authtype", "basis", "hops", "keyid", "recordedtime", "signature")
 """Attributes that the gateway alone can know."""
 _FORWARDED = ("causationid", "correlationid", "sequence", "traceparent")
 _KNOWN = frozenset(
@@ -20,6 +23,9 @@ _KNOWN = frozenset(
 _NAME = re.compile(r"[a-z0-9]{1,64}")
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _JSON = re.compile(r"application/(json|[a-z0-9.+-]+\+json)(;.*)?", re.IGNORECASE)
+
+_FRAGMENT = "!$&'()*+,;=:@?"
+"""What a URI fragment holds as it is, beside letters, digits and -._~ (RFC 3986, 3.5)."""
 
 Location = tuple[str | int, ...]
 
@@ -101,6 +107,22 @@ def innermost(faults: Sequence[Fault]) -> list[Fault]:
     ]
 
 
+def fault_of(malformed: Malformed, content: object) -> Fault:
+    """What readers would say of an event, at its place."""
+    if malformed.code == "causation":
+        return Fault("causationid", malformed.text)
+    return Fault("", malformed.text, _locate_ambiguity(content) or ())
+
+
+def _locate_ambiguity(content: object, location: Location = ()) -> Location | None:
+    """The way to the first text that holds a character which may not stand in texts."""
+    if isinstance(content, str):
+        return location if find_ambiguity(json.dumps(content).encode()) else None
+    children = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    found = (_locate_ambiguity(child, (*location, name)) for name, child in children)
+    return next((one for one in found if one is not None), None)
+
+
 def make_envelope(given: Mapping[str, object], entry: EventType, subject: str, principal: str, now: str) -> Envelope:
     """The envelope of an event without faults. The source stays the caller's."""
     texts = {name: _text(value) for name, value in given.items()}
@@ -141,5 +163,5 @@ def pointer_to(location: Location, content: object) -> str:
             content = content[part]
         else:
             break
-        steps.append(str(part).replace("~", "~0").replace("/", "~1"))
+        steps.append(quote(str(part).replace("~", "~0").replace("/", "~1"), safe=_FRAGMENT, errors="replace"))
     return "#" + "".join(f"/{step}" for step in steps)

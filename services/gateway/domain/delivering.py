@@ -85,6 +85,6 @@ def _asked_seconds(retry_after: str, now: datetime) -> float:
         return float(retry_after[:12])
     try:
         asked = parsedate_to_datetime(retry_after)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     return (asked.replace(tzinfo=asked.tzinfo or UTC) - now).total_seconds()

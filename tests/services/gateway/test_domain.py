@@ -69,6 +69,9 @@ def test_each_wait_is_spread_by_a_tenth_and_after_the_last_there_is_none():
         ("²", 5.0),
         ((NOW + timedelta(seconds=90)).strftime("%a, %d %b %Y %H:%M:%S GMT"), 89.5),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 5.0),
+        ("Mon, 20 Nov 99999999999 19:12:08 GMT", 5.0),
+        ("Mon, 20 Nov 2026 19:12:08 +9999", 5.0),
+        ("Fri, 01 Jan 0001 00:00:00 +0100", 5.0),
     ],
 )
 def test_a_receiver_may_ask_for_a_longer_wait_of_up_to_a_day(asked, wait):
@@ -95,6 +98,8 @@ def test_a_bucket_empties_fills_and_never_overflows():
         (("a", 0, "b", "float"), "#/a/0/b"),
         (("a", 7), "#/a"),
         (("x/y~",), "#/x~1y~0"),
+        (("100 %", 'a"b'), "#/100%20%25"),
+        (("ü",), "#/%C3%BC"),
     ],
 )
 def test_a_pointer_leads_to_the_field_and_no_further(location, pointer):

@@ -23,6 +23,9 @@ def errors(response) -> dict[str, str]:
     return {one.get("pointer") or one["header"]: one["detail"] for one in problem["errors"]}
 
 
+FILE = published().files[0].model_dump(mode="json")
+
+
 async def test_an_event_is_answered_with_its_id_and_place_and_is_in_kafka(entrance: Entrance):
     response = await entrance.post(event("first"))
     assert response.status_code == 202, response.text
@@ -74,6 +77,9 @@ async def test_an_empty_batch_is_taken(entrance: Entrance):
     assert (response.status_code, response.json()) == (202, {"events": []})
 
 
+NOTE = 'Grüße, 中文: "100 %25" \\ 😀'
+
+
 def as_sdk_event(name: str, **attributes) -> CloudEvent:
     whole = event(name, observed(), time="2026-02-03T04:05:06Z", **attributes)
     data = whole.pop("data")
@@ -83,7 +89,7 @@ def as_sdk_event(name: str, **attributes) -> CloudEvent:
 
 @pytest.mark.parametrize("form", [to_binary_event, to_structured_event])
 async def test_what_the_official_sdk_makes_is_taken(entrance: Entrance, form):
-    made = form(as_sdk_event("sdk", note="Grüße, 中文"))
+    made = form(as_sdk_event("sdk", note=NOTE))
     headers = dict(made.headers)
     media = headers.pop("content-type", None) or headers.pop("Content-Type")
     response = await entrance.post(made.body, media, **headers)
@@ -91,7 +97,20 @@ async def test_what_the_official_sdk_makes_is_taken(entrance: Entrance, form):
     (heard,) = await entrance.heard()
     assert heard.facts == observed()
     assert heard.message.envelope.time.startswith("2026-02-03T04:05:06")
-    assert ("note", "Grüße, 中文") in heard.message.attributes
+    assert ("note", NOTE) in heard.message.attributes
+
+
+QUOTED = {"plain": '"two words"', "euro": '"Euro %E2%82%AC \\"\\%F0%9F%98%80\\" \\\\"'}
+
+
+async def test_a_quoted_header_is_read_as_the_text_that_it_quotes(entrance: Entrance):
+    """As the HTTP binding of CloudEvents 1.0.2 has it, 3.1.3.2: what is quoted is unescaped, then percent-decoded."""
+    attributes = {f"ce-{name}": value for name, value in event().items() if name != "data"}
+    body = published().model_dump_json(exclude_none=True)
+    response = await entrance.post(body, "application/json", **attributes, **{f"ce-{n}": v for n, v in QUOTED.items()})
+    assert response.status_code == 202, response.text
+    (heard,) = await entrance.heard()
+    assert {("plain", "two words"), ("euro", 'Euro € "😀" \\')} <= set(heard.message.attributes)
 
 
 async def test_a_batch_of_what_the_official_sdk_makes_is_taken(entrance: Entrance):
@@ -121,8 +140,13 @@ async def test_who_is_not_known_is_told_so_and_nothing_else(entrance: Entrance):
         ({"subject": "dataset/other"}, "#/subject"),
         ({"authid": "somebody else"}, "#/authid"),
         ({"signature": "abc"}, "#/signature"),
+        ({"hops": "99"}, "#/hops"),
+        ({"causationid": "/warehouse/loans#1"}, "#/causationid"),
         ({"Region": "eu"}, "#/Region"),
         ({"region": 1.5}, "#/region"),
+        ({"a/b": "x"}, "#/a~1b"),
+        ({"x" * 61 + "~~~~": "x"}, "#/" + "x" * 61 + "~0~0~0"),
+        ({"größe %": "x"}, "#/gr%C3%B6%C3%9Fe%20%25"),
         ({"region": "e\x07u"}, "#/region"),
         ({"datacontenttype": "text/xml"}, "#/datacontenttype"),
         ({"data": None}, "#/data"),
@@ -146,6 +170,8 @@ async def test_a_fault_in_an_attribute_is_named(entrance: Entrance, changes, pla
         ({"row_count": "many"}, {"#/data/row_count"}),
         ({"rows": 3}, {"#/data/rows"}),
         ({"row_count": 2**60}, {"#/data/row_count"}),
+        ({"version": "v\u202e1", "row_count": 1}, {"#/data/version"}),
+        ({"files": [{**FILE, "uri": "s3://x\0y"}]}, {"#/data/files/0/uri"}),
     ],
 )
 async def test_a_fault_in_the_data_is_named_by_its_field(entrance: Entrance, data, places):
@@ -154,6 +180,16 @@ async def test_a_fault_in_the_data_is_named_by_its_field(entrance: Entrance, dat
     response = await entrance.post(whole)
     assert response.status_code == 422
     assert set(errors(response)) == places
+
+
+@pytest.mark.parametrize("field", ['"version":"v0",', '"row_count":-0,'])
+async def test_what_could_be_read_in_two_ways_is_not_taken(entrance: Entrance, field):
+    headers = {f"ce-{name}": value for name, value in event().items() if name != "data"}
+    body = "{" + field + published().model_dump_json(exclude_none=True).removeprefix("{")
+    response = await entrance.post(body, "application/json", **headers)
+    assert response.status_code == 422, response.text
+    assert set(errors(response)) == {"#"}
+    assert await entrance.taken() == []
 
 
 async def test_a_number_that_is_none_is_not_turned_into_nothing(entrance: Entrance):

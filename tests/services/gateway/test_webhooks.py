@@ -18,6 +18,7 @@ from cairn.events import (
     DatasetPublished,
     Event,
     PolicyAdopted,
+    RecordDiscarded,
     RecordParked,
     RecordRedriven,
     RedriveRequested,
@@ -27,6 +28,7 @@ from cairn.events import (
     WebhookSubscribed,
 )
 from cairn.events.policy import Policy
+from cairn.events.values import Reason
 from chassis import ledger
 from chassis.digest import combine, digest_tables
 from chassis.health import list_parked
@@ -330,14 +332,19 @@ def test_a_rebuild_forgets_only_how_often_it_was_tried(world, new_gateway, recei
     assert receivers.ids() == ["first", "first"]
 
 
+def configure(world: World, new_gateway: Callable[..., Actor], gateway: Actor, *webhooks: Webhook) -> None:
+    """Start the gateway again with another file."""
+    definition = new_gateway(*webhooks).definition
+    world.actors.pop().database.close()
+    gateway.definition = gateway.processor.definition = definition
+
+
 def test_a_type_that_is_wanted_later_begins_later(world, new_gateway, receivers, database_url):
     gateway = new_gateway(BILLING)
     world.settle()
     assert gateway.definition.hears == ("requests", "datasets")
     world.publish(PolicyAdopted(policy="default", revision=1, document=Policy(name="default"), digest=DIGEST), id="old")
-    more = new_gateway(BILLING.model_copy(update={"types": (*BILLING.types, POLICY)})).definition
-    world.actors.pop().database.close()
-    gateway.definition = gateway.processor.definition = more
+    configure(world, new_gateway, gateway, BILLING.model_copy(update={"types": (*BILLING.types, POLICY)}))
     world.settle()
     world.publish(PolicyAdopted(policy="default", revision=2, document=Policy(name="default"), digest=DIGEST), id="new")
     tell(world, "data")
@@ -345,8 +352,51 @@ def test_a_type_that_is_wanted_later_begins_later(world, new_gateway, receivers,
     assert sorted(receivers.ids()) == ["data", "new"]
 
 
+PARKED, DISCARDED = "cairn.record.parked.v1", "cairn.record.discarded.v1"
+ALARM = Webhook(name="alarm", url="https://alarm", types=(PARKED,))
+
+
+def tell_of_itself(world: World, *names: str) -> None:
+    """Have the registry tell of a record that it parked, and of one that was given up."""
+    place = {"topic": "datasets", "partition": 0, "offset": 0, "digest": DIGEST}
+    fields = {"service": "registry", **place, "parking": 1, "reason": Reason(code="bad", text="it is bad")}
+    world.publish(RecordParked(**fields), owner="registry", id=names[0])
+    world.publish(RecordDiscarded(**fields), owner="registry", id=names[1])
+
+
+def test_a_webhook_that_begins_at_the_beginning_gets_what_was_heard_before_anybody_wanted_it(
+    world, new_gateway, receivers
+):
+    gateway = new_gateway(ALARM)
+    tell_of_itself(world, "parked", "discarded")
+    redrive_of_nothing = RedriveRequested(service="trainer", reason="x", topic="datasets", partition=0, offset=0)
+    world.publish(redrive_of_nothing, id="request")
+    world.settle()
+    wanted = (DISCARDED, "cairn.redrive.requested.v1")
+    late = Webhook(name="late", url="https://late", types=wanted, start="beginning")
+    configure(world, new_gateway, gateway, ALARM, late)
+    world.settle()
+    assert sorted(receivers.ids("https://late")) == ["discarded", "request"]
+    before = digest_of(gateway)
+    rebuild(gateway)
+    assert digest_of(gateway) == before
+
+
+def test_a_type_that_was_out_of_the_file_for_a_while_misses_nothing(world, new_gateway, receivers):
+    both = ALARM.model_copy(update={"types": (PARKED, DISCARDED)})
+    gateway = new_gateway(both)
+    world.settle()
+    configure(world, new_gateway, gateway, ALARM)
+    tell_of_itself(world, "parked", "discarded")
+    world.settle()
+    assert receivers.ids("https://alarm") == ["parked"]
+    configure(world, new_gateway, gateway, both)
+    world.settle()
+    assert receivers.ids("https://alarm") == ["parked", "discarded"]
+
+
 def test_what_services_tell_of_themselves_can_be_told_too_but_not_what_the_gateway_does(world, new_gateway, receivers):
-    alarm = Webhook(name="alarm", url="https://alarm", types=("cairn.record.redriven.v1", "cairn.record.parked.v1"))
+    alarm = Webhook(name="alarm", url="https://alarm", types=("cairn.record.redriven.v1", PARKED))
     gateway = new_gateway(alarm, BILLING)
     assert "operations.registry" in gateway.definition.hears
     assert "operations.gateway" not in gateway.definition.hears

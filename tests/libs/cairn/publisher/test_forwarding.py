@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import os
+import sqlite3
 import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -22,8 +24,8 @@ from tests.libs.cairn.publisher.samples import (
 
 from cairn.broker import BrokerUnreachable
 from cairn.context import Context
-from cairn.publisher import EventsRefused, Publisher, SpoolBusy, SpoolFull, SyncPublisher, seal
-from cairn.publisher.spool import bytes_of
+from cairn.publisher import EventsRefused, Publisher, SpoolBusy, SpoolFull, SyncPublisher, seal, sending
+from cairn.publisher.spool import Spool, bytes_of
 
 A_SECOND = 200
 
@@ -145,6 +147,69 @@ async def make_topic(context: Context, name: str, **config: str) -> None:
         await admin.create_topics([topic])
     finally:
         await admin.close()
+
+
+class TestWhatKafkaDidNotRefuse:
+    async def test_is_tried_again_in_its_order_whatever_went_wrong(
+        self, context: Context, spool: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        troubles: list[Exception] = [RuntimeError("a fault of ours"), KeyError("another")]
+        send = sending._send
+
+        async def send_at_last(*arguments: Any) -> int:
+            if troubles:
+                raise troubles.pop()
+            return await send(*arguments)
+
+        monkeypatch.setattr(sending, "_send", send_at_last)
+        async with Publisher(context, spool=spool) as publisher:
+            await publisher.publish_all(request(number, keys=1) for number in range(20))
+            await publisher.publish_all(request(number, keys=1) for number in range(20, 40))
+            await publisher.flush()
+
+        assert await numbers_by_key(context) == all_in_order(40, keys=1)
+
+    async def test_is_not_sent_again_because_the_disk_is_full(
+        self, context: Context, spool: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        full = [SpoolFull("the disk is full")] * 2
+        settle = Spool.settle
+
+        def settle_at_last(*arguments: Any) -> None:
+            if full:
+                raise full.pop()
+            settle(*arguments)
+
+        monkeypatch.setattr(Spool, "settle", settle_at_last)
+        async with Publisher(context, spool=spool) as publisher:
+            await publisher.publish_all(request(number, keys=1) for number in range(20))
+            await publisher.flush()
+
+        assert full == []
+        assert len(await heard_events(context)) == 20
+
+
+async def test_what_was_damaged_on_the_disk_is_named_and_set_apart_and_the_rest_goes(
+    context: Context, tmp_path: Path, spool: Path
+) -> None:
+    async with Publisher(nowhere_in(tmp_path), spool=spool) as publisher:
+        events = [seal(context, request(number)) for number in range(10)]
+        await publisher.publish_all(events)
+    with sqlite3.connect(spool) as database:
+        for position, damage in ((1, "headers = X'ff'"), (2, "headers = CAST(X'ff' AS TEXT)"), (3, "value = 'x'")):
+            database.execute(f"UPDATE waiting SET {damage} WHERE position = ?", (position,))
+        database.execute("UPDATE waiting SET topic = CAST(X'ff' AS TEXT), id = CAST(X'ff' AS TEXT) WHERE position = 4")
+    database.close()
+
+    async with Publisher(context, spool=spool) as publisher:
+        with pytest.raises(EventsRefused, match=f"4 of the events .* row 1 of {spool} is damaged"):
+            await publisher.flush()
+        await publisher.retry_refused()
+        with pytest.raises(EventsRefused, match=f"4 of the events .* row 11 of {spool} is damaged"):
+            await publisher.flush()
+
+    found = await numbers_by_key(context)
+    assert sorted(number for numbers in found.values() for number in numbers) == list(range(4, 10))
 
 
 class TestWhatKafkaRefusesForGood:
