@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cairn.events.catalogue import CATALOGUE, OPERATIONS, OUTSIDE, TOPICS, EventType, carries
+from cairn.events.catalogue import CATALOGUE, OPERATIONS, OUTSIDE, TOPICS, EventType, Topic, carries
 from cairn.events.envelope import ATTRIBUTES, Envelope, cause_name, hops_of
 from cairn.events.event import Event
 from cairn.events.identity import Cause, Installation
@@ -152,30 +152,26 @@ def check(
     signed = _check_signature(message, installation, trust)
     if isinstance(signed, Malformed):
         return signed
-    facts = check_facts(message, versions)
-    return facts if isinstance(facts, Malformed) else Heard(message, facts, signed)
-
-
-def check_facts(message: Message, versions: Versions = VERSIONS) -> Event | Malformed:
-    """What a message that lies on its own topic tells, whoever signed it: time, schema, key. Never raises."""
-    topic = TOPICS[message.record.topic]
-    if len(message.data) > topic.max_value_bytes:
-        return Malformed(
-            "too-large", f"the payload has {len(message.data)} bytes, {topic.max_value_bytes} are admitted"
-        )
-    if message.envelope.causationid == cause_name(message.envelope.source, message.envelope.id):
-        return Malformed("causation", "the event names itself as its cause")
-    instant = parse_instant(message.envelope.time)
-    if instant is None:
-        return Malformed("time", f"the time {message.envelope.time!r} is not an RFC 3339 instant with an offset"[:300])
-    ambiguity = find_ambiguity(message.data) if topic.owner in OUTSIDE else find_nul(message.data)
-    if ambiguity:
-        return Malformed("schema", ambiguity)
+    topic, entry = TOPICS[message.record.topic], message.entry
+    if unfit := check_payload(message.envelope, message.data, topic):
+        return unfit
     try:
-        facts = versions.parse(message.envelope.type, message.data)
+        facts = versions.parse(entry.name, message.data)
     except ValidationError as error:
         return Malformed("schema", _first_fault(error))
-    return _check_key(message, facts) or facts
+    return _check_key(message, facts) or Heard(message, facts, signed)
+
+
+def check_payload(envelope: Envelope, data: bytes, topic: Topic) -> Malformed | None:
+    """Why an event cannot count on its topic, whoever signed it and whatever its schema says; None if it may."""
+    if len(data) > topic.max_value_bytes:
+        return Malformed("too-large", f"the payload has {len(data)} bytes, {topic.max_value_bytes} are admitted")
+    if envelope.causationid == cause_name(envelope.source, envelope.id):
+        return Malformed("causation", "the event names itself as its cause")
+    if parse_instant(envelope.time) is None:
+        return Malformed("time", f"the time {envelope.time!r} is not an RFC 3339 instant with an offset"[:300])
+    ambiguity = find_ambiguity(data) if topic.owner in OUTSIDE else find_nul(data)
+    return Malformed("schema", ambiguity) if ambiguity else None
 
 
 def check_topic(message: Message) -> Malformed | None:

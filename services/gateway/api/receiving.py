@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from cairn.broker import BrokerUnreachable, TopicRefused
 from cairn.events.catalogue import TOPICS
-from cairn.events.codec import Malformed, Outgoing, Record, check_facts, read, write_bytes
+from cairn.events.codec import Outgoing, check_payload, write_bytes
 from cairn.events.event import Event
 from cairn.events.identity import Installation
 from cairn.events.signing import Signer
@@ -124,9 +124,9 @@ class Door:
         if given.attributes.get("subject", subject) != subject:
             return [Fault("subject", f"must be {subject}, which the data are about, or left out")]
         envelope = make_envelope(given.attributes, entry, subject, token.principal, now)
-        sealed = write_bytes(given.data, entry.key_of(facts), envelope, entry.topic, self.installation, self.signer)
-        refusal = _refusal_of(sealed, entry.topic)
-        return [fault_of(refusal, content_of(given.data))] if refusal else sealed
+        if unfit := check_payload(envelope, given.data, TOPICS[entry.topic]):
+            return [fault_of(unfit, content_of(given.data))]
+        return write_bytes(given.data, entry.key_of(facts), envelope, entry.topic, self.installation, self.signer)
 
     async def _send(self, posted: Posted, sealed: list[Outgoing]) -> list[dict[str, object]]:
         if not sealed:
@@ -143,13 +143,6 @@ class Door:
             | {"topic": topic, "partition": partition, "offset": offset}
             for given, (topic, partition, offset) in zip(posted.events, places, strict=True)
         ]
-
-
-def _refusal_of(sealed: Outgoing, topic: str) -> Malformed | None:
-    """Why readers would not take an event; its signature, just made, is not checked again: that costs more than all."""
-    message = read(Record(topic, 0, 0, 0, sealed.key, sealed.headers, sealed.value))
-    answer = message if isinstance(message, Malformed) else check_facts(message)
-    return answer if isinstance(answer, Malformed) else None
 
 
 def _refuse_foreign(number: int, given: Given, token: Token) -> None:
