@@ -85,7 +85,8 @@ class Audit:
 async def audit(context: Context, keys: Collection[Ed25519PublicKey], progress: Progress) -> Audit:
     """Verify every log of an installation. Raises BrokerUnreachable, TopicRefused and OutOfReach."""
     name_of = partial(_name_of, context)
-    async with open_log(context) as log:
+    # The trees are those of all that lies in the log, also of what a transaction wrote and gave up.
+    async with open_log(context, isolation="read_uncommitted") as log:
         try:
             partitions = await log.partitions(list(TOPICS))
         except TopicRefused as error:
