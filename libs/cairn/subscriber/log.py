@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from aiokafka import TopicPartition
-from aiokafka.errors import CommitFailedError, KafkaError, UnknownMemberIdError
+from aiokafka.errors import CommitFailedError, KafkaError, OffsetOutOfRangeError, UnknownMemberIdError
 
 from cairn.broker import ANSWER_SECONDS, BrokerUnreachable, TopicRefused, reached, see_topics, stopped
 from cairn.context import Context
@@ -34,6 +34,16 @@ Start = Literal["beginning", "end"] | int | datetime | Offsets
 Isolation = Literal["read_committed", "read_uncommitted"]
 
 _ANYONE = Trust(unsigned=(UnsignedSource(source="*", topics=tuple(TOPICS)),))
+
+
+class RecordsGone(TopicRefused):
+    """Kafka has not what comes next: the topic was made anew, or its log has lost what was not read yet."""
+
+    @classmethod
+    def beyond(cls, offsets: Mapping[TopicPartition, int], servers: str) -> "RecordsGone":
+        """For offsets that are outside the log now."""
+        places = ", ".join(f"{tp.topic}[{tp.partition}] at {offset}" for tp, offset in offsets.items())
+        return cls(f"Kafka at {servers} has nothing to read on from {places}")
 
 
 class Entry(NamedTuple):
@@ -154,7 +164,7 @@ class Log:
             starts = {tp: self._start_of(tp, start, first[tp], ends[tp]) for tp in partitions}
         for tp in partitions:
             if not first[tp] <= starts[tp] <= ends[tp]:
-                raise TopicRefused(
+                raise RecordsGone(
                     f"Kafka at {self._servers} has {tp.topic}[{tp.partition}] from {first[tp]} to {ends[tp]}: "
                     f"it cannot be read from {starts[tp]}"
                 )
@@ -256,8 +266,12 @@ class Log:
             if positions != before:
                 break
             if time.monotonic() - began > _RECORD_SECONDS:
-                raise BrokerUnreachable(f"Kafka at {self._servers} sends nothing for {_RECORD_SECONDS:g} s while reading")
-        found = {tp: [record for record in batch if record.offset < left[tp]] for tp, batch in batches.items()}
+                raise BrokerUnreachable(
+                    f"Kafka at {self._servers} sends nothing for {_RECORD_SECONDS:g} s while reading"
+                )
+        found: dict[TopicPartition, Sequence[Any]] = {
+            tp: [record for record in batch if record.offset < left[tp]] for tp, batch in batches.items()
+        }
         for tp, position in positions.items():
             if position >= left[tp]:
                 del left[tp]
@@ -285,5 +299,11 @@ class Log:
                 yield batch
 
     async def _records(self, milliseconds: int) -> dict[TopicPartition, list[Any]]:
-        call = self._consumer.getmany(timeout_ms=milliseconds)
+        call = self._poll(milliseconds)
         return dict(await reached(call, self._servers, milliseconds / 1000 + ANSWER_SECONDS, "reading"))
+
+    async def _poll(self, milliseconds: int) -> dict[TopicPartition, list[Any]]:
+        try:
+            return await self._consumer.getmany(timeout_ms=milliseconds)
+        except OffsetOutOfRangeError as error:
+            raise RecordsGone.beyond(error.args[0], self._servers) from None
