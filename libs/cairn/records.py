@@ -120,7 +120,7 @@ class _TolerantRecords(_MemoryRecordsPy):  # type: ignore[misc]  # aiokafka ship
 class _TolerantBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # aiokafka ships no types
     def _maybe_uncompress(self) -> None:
         super()._maybe_uncompress()
-        self._buffer = _Tolerant(self._buffer)  # where its texts are decoded from
+        self._buffer: bytearray = _Tolerant(self._buffer)  # where its texts are decoded from
 
 
 class _Tolerant(bytearray):
