@@ -15,7 +15,7 @@ from cairn.events.predictions import PredictionsServed
 from cairn.events.registry import ModelPromoted
 from cairn.events.signing import Trust
 from cairn.records import as_record
-from cairn.subscriber.log import hear
+from cairn.subscriber.hearing import hear
 from cairn.subscriber.receipt import receipt_faults
 
 OTHER_TYPE = Malformed("other-type", "nobody asked for events of this type")

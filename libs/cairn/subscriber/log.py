@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -15,11 +14,9 @@ from aiokafka.errors import CommitFailedError, KafkaError, OffsetOutOfRangeError
 
 from cairn.broker import ANSWER_SECONDS, BrokerUnreachable, TopicRefused, reached, see_topics, stopped
 from cairn.context import Context
-from cairn.events.catalogue import TOPICS
-from cairn.events.codec import Heard, Malformed, Message, Record, check, read
-from cairn.events.identity import Installation
-from cairn.events.signing import Trust, UnsignedSource
+from cairn.events.codec import Heard, Malformed, Record
 from cairn.records import RecordConsumer, as_record
+from cairn.subscriber.hearing import hear
 
 _POLL_MILLISECONDS = 1000
 _RECORD_SECONDS = 20.0
@@ -32,8 +29,6 @@ Offsets = Mapping[tuple[str, int], int]
 Start = Literal["beginning", "end"] | int | datetime | Offsets
 """Where to begin: a number means so many of the last records of each partition, a time what Kafka got from then on."""
 Isolation = Literal["read_committed", "read_uncommitted"]
-
-_ANYONE = Trust(unsigned=(UnsignedSource(source="*", topics=tuple(TOPICS)),))
 
 
 class RecordsGone(TopicRefused):
@@ -51,24 +46,6 @@ class Entry(NamedTuple):
 
     record: Record
     heard: Heard | Malformed
-
-
-def hear(record: Record, installation: Installation, trust: Trust | None) -> Heard | Malformed:
-    """What a record says and whether it counts. Never raises.
-
-    Without a trust file no signature can be checked: then `signed` is always False.
-    """
-    message = read(record)
-    if isinstance(message, Malformed):
-        return message
-    if trust is not None:
-        return check(message, installation, trust)
-    heard = check(_without_signature(message), installation, _ANYONE)
-    return heard if isinstance(heard, Malformed) else Heard(message, heard.facts, signed=False)
-
-
-def _without_signature(message: Message) -> Message:
-    return replace(message, envelope=replace(message.envelope, signature="", keyid=""))
 
 
 async def read_log(
