@@ -1,13 +1,14 @@
 """Reads whatever lies in Kafka, also what the client library refuses to hand out."""
 
-import struct
-from collections.abc import Iterator
+from itertools import islice
 from typing import Any, SupportsIndex
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import CorruptRecordException
+from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, PartitionRecords
+from aiokafka.errors import CorruptRecordException, NoOffsetForPartitionError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.default_records import _DefaultRecordBatchPy
+from aiokafka.record.memory_records import _MemoryRecordsPy
 from aiokafka.structs import ConsumerRecord
 
 from cairn.events.codec import Record
@@ -15,8 +16,6 @@ from cairn.events.identity import Installation
 
 _FETCH_BYTES = 1024 * 1024
 """Of a larger record batch Kafka sends the whole all the same."""
-_LENGTH = struct.Struct(">qi")
-"""How a record batch begins: base offset, bytes that follow."""
 
 
 def as_record(raw: ConsumerRecord, installation: Installation) -> Record:
@@ -54,7 +53,15 @@ class RecordConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships 
         except (UnicodeDecodeError, CorruptRecordException):
             self._seek(before)
             return await self._read(before, max_records)
+        except NoOffsetForPartitionError as error:
+            await self._begin(*error.args)
+            return {}
         return found
+
+    async def _begin(self, tp: TopicPartition) -> None:
+        """Read a partition from its beginning, of which the group knows nothing: it has come since the group began."""
+        if self._group_id is not None and tp in self.assignment():  # without a group, whoever reads says where
+            await self.seek_to_beginning(tp)
 
     def _positions(self, partitions: tuple[TopicPartition, ...]) -> dict[TopicPartition, int]:
         """The next offset of each partition that is read now."""
@@ -78,46 +85,42 @@ class RecordConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships 
         left, following = max_records, dict[TopicPartition, int]()
         found: dict[TopicPartition, list[ConsumerRecord]] = {}
         for tp, offset in offsets.items():
-            records = list(_unpack(tp, await self._fetch(tp, offset), offset))[:left]
+            unpacking = await self._fetch(tp, offset)
+            records = list(islice(unpacking, left))
+            following[tp] = unpacking.next_fetch_offset
             if records:
-                found[tp], following[tp] = records, records[-1].offset + 1
+                found[tp] = records
                 left = None if left is None else left - len(records)
         self._seek(following)
         return {tp: records for tp, records in found.items() if tp in self.assignment()}
 
-    async def _fetch(self, tp: TopicPartition, offset: int) -> bytes:
-        """The record batches at an offset; none where its leader cannot send them now."""
+    async def _fetch(self, tp: TopicPartition, offset: int) -> PartitionRecords:
+        """The records from an offset on; none where its leader cannot send them now."""
+        level = READ_COMMITTED if self._isolation_level == "read_committed" else READ_UNCOMMITTED
+        batches, aborted = b"", None
         leader = self._client.cluster.leader_for_partition(tp)
-        if leader is None or leader == -1:
-            return b""
-        wanted = [(tp.topic, [(tp.partition, offset, _FETCH_BYTES)])]
-        response = await self._client.send(leader, FetchRequest(0, 1, _FETCH_BYTES, 0, wanted))
-        ((_topic, ((_partition, error, *_more, batches),)),) = response.topics
-        return b"" if error else batches or b""
+        if leader is not None and leader != -1:
+            wanted = [(tp.topic, [(tp.partition, offset, _FETCH_BYTES)])]
+            response = await self._client.send(leader, FetchRequest(0, 1, _FETCH_BYTES, level, wanted))
+            ((_topic, ((_partition, error, _highwater, _stable, _start, given_up, *_more, data),)),) = response.topics
+            if not error:
+                batches, aborted = data or b"", given_up
+        return PartitionRecords(tp, _TolerantRecords(batches), aborted, offset, None, None, True, level)
 
 
-def _unpack(tp: TopicPartition, data: bytes, offset: int) -> Iterator[ConsumerRecord]:
-    """The records in a run of record batches, from an offset on. The last batch may be cut off."""
-    at = 0
-    while at + _LENGTH.size <= len(data):
-        _base, length = _LENGTH.unpack_from(data, at)
-        end = at + _LENGTH.size + length
-        if end > len(data):
-            return
-        for record in _records(tp, data[at:end]):
-            if record.offset >= offset:
-                yield _as_consumed(tp, record)
-        at = end
+class _TolerantRecords(_MemoryRecordsPy):  # type: ignore[misc]  # aiokafka ships no types
+    """Record batches whose texts need not be UTF-8."""
+
+    def next_batch(self) -> "_TolerantBatch":
+        data = self._next_slice
+        self._cache_next()
+        return _TolerantBatch(data)
 
 
-def _records(tp: TopicPartition, data: bytes) -> Iterator[Any]:
-    batch = _DefaultRecordBatchPy(data)
-    if not batch.validate_crc():
-        raise CorruptRecordException(f"Invalid CRC - {tp}")
-    if not batch.is_control_batch:
-        iter(batch)  # takes the records out of their compression
-        batch._buffer = _Tolerant(batch._buffer)  # noqa: SLF001 # where its texts are decoded from
-        yield from batch
+class _TolerantBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # aiokafka ships no types
+    def _maybe_uncompress(self) -> None:
+        super()._maybe_uncompress()
+        self._buffer: bytearray = _Tolerant(self._buffer)  # where its texts are decoded from
 
 
 class _Tolerant(bytearray):
@@ -129,19 +132,3 @@ class _Tolerant(bytearray):
 
     def decode(self, encoding: str = "utf-8", errors: str = "surrogateescape") -> str:
         return super().decode(encoding, errors)
-
-
-def _as_consumed(tp: TopicPartition, record: Any) -> ConsumerRecord:
-    return ConsumerRecord(
-        tp.topic,
-        tp.partition,
-        record.offset,
-        record.timestamp,
-        record.timestamp_type,
-        record.key,
-        record.value,
-        record.checksum,
-        -1 if record.key is None else len(record.key),
-        -1 if record.value is None else len(record.value),
-        tuple(record.headers),
-    )

@@ -23,9 +23,12 @@ async def decode_batch(message: KafkaMessage) -> Any:
 class RecordBroker(KafkaBroker):
     """The framework's broker, whose consumers hand out every record."""
 
+    consumer: Callable[..., RecordConsumer] = RecordConsumer
+    """Makes them."""
+
     async def _connect(self) -> Callable[..., RecordConsumer]:
         make = await super()._connect()
         assert isinstance(make, partial)
         config = self.config.broker_config
-        config.builder = partial(RecordConsumer, *make.args, **make.keywords)
+        config.builder = partial(self.consumer, *make.args, **make.keywords)
         return config.builder

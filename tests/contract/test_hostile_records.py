@@ -115,6 +115,13 @@ def test_a_structured_event_with_members_changed_is_answered(changed: dict[str, 
     answer(record(value, [("content-type", media_type)], data.draw(timestamps), ORDINARY.key.encode()))
 
 
+@pytest.mark.parametrize("encoded", ["é", "\ud800", "e30", "!", "e30=\n", ""])
+def test_structured_data_that_is_no_base64_is_answered(encoded: str) -> None:
+    value = json.dumps({"data_base64": encoded}).encode()
+    result = answer(record(value, [("content-type", b"application/cloudevents+json")]))
+    assert isinstance(result, Malformed)
+
+
 def places(node: Any, path: tuple[Any, ...] = ()) -> Any:
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for name, child in children:

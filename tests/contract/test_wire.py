@@ -177,6 +177,18 @@ def test_a_key_that_is_out_of_date_does_not_count() -> None:
     assert refused(heard(labels_sent(), trust)) == "signature"
 
 
+def test_a_key_with_an_end_does_not_count_where_the_writer_says_when_it_wrote() -> None:
+    trust = Trust(keys=(KEY.model_copy(update={"not_after_at": datetime(9999, 1, 1, tzinfo=UTC)}),))
+    backdated = replace(labels_sent(), timestamp_type=0)
+
+    assert isinstance(heard(labels_sent(), trust), Heard)
+    assert isinstance(heard(backdated), Heard)
+    answer = heard(backdated, trust)
+    assert refused(answer) == "signature"
+    assert isinstance(answer, Malformed)
+    assert "LogAppendTime" in answer.text
+
+
 def test_a_key_speaks_only_for_its_own_principal() -> None:
     assert isinstance(heard(labels_sent(authtype="service", authid="registry")), Heard)
     assert refused(heard(labels_sent(authtype="person", authid="ada"))) == "not-allowed"

@@ -86,6 +86,23 @@ async def test_a_record_is_read_however_it_is_compressed(registry: Context, code
         assert await read(registry, 2) == [b"1" * 1000, b"2" * 1000]
 
 
+async def test_a_partition_of_which_a_group_knows_nothing_is_read_from_its_beginning(registry: Context) -> None:
+    await send(registry, [told(registry, "toy.a", 1, "toy.a-1")])
+    topic, group = registry.installation.topic(PLACE[0]), f"{registry.installation.name}.of-the-test"
+    consumer = RecordConsumer(
+        topic, bootstrap_servers=registry.bootstrap_servers, group_id=group, auto_offset_reset="none"
+    )
+    await consumer.start()
+    try:
+        async with asyncio.timeout(30):
+            while not (found := await consumer.getmany(timeout_ms=500)):
+                pass
+    finally:
+        await consumer.stop()
+
+    assert [record.offset for batch in found.values() for record in batch] == [0]
+
+
 async def tell_around_what_is_not_text(registry: Context) -> None:
     """A promotion, a record with a header whose name is not UTF-8, another promotion: all in one partition."""
     topic = registry.installation.topic(PLACE[0])

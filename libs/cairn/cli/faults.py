@@ -25,7 +25,7 @@ def explain(error: Exception) -> tuple[int, str]:
 
 
 def _code_of(error: Exception) -> int:
-    from cairn.broker import BrokerUnreachable
+    from cairn.broker import BrokerUnreachable, TopicRefused
     from cairn.context import ContextError, NotRunning
     from cairn.declaration import DeclarationError
     from cairn.events.signing import TrustError
@@ -35,7 +35,7 @@ def _code_of(error: Exception) -> int:
     from cairn.schemas.revisions import HistoryMissing
 
     home = NotRunning | HomeHeld | HistoryMissing | Missing | StartFailed
-    if isinstance(error, home | BrokerUnreachable | StoreUnreachable | AccessRefused):
+    if isinstance(error, home | BrokerUnreachable | TopicRefused | StoreUnreachable | AccessRefused):
         return OUT_OF_REACH
     return USAGE if isinstance(error, ContextError | DeclarationError | TrustError) else CHECK_FAILED
 

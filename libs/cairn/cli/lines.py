@@ -5,8 +5,8 @@ from typing import Any
 
 from cairn.cli.asking import place_of
 from cairn.cli.output import cell, emit, emit_line
-from cairn.cli.wanted import appended_at, short
-from cairn.events.codec import Heard, Malformed, Message, read
+from cairn.cli.wanted import short
+from cairn.events.codec import Heard, Malformed, Message, appended_at, read
 from cairn.events.values import format_instant
 from cairn.subscriber import Entry
 

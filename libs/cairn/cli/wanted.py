@@ -4,12 +4,12 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
 from cairn.cli.faults import WrongUsage
 from cairn.events.catalogue import CATALOGUE, TOPICS, carries
-from cairn.events.codec import Heard, Record, parse_instant
+from cairn.events.codec import Heard, Record, appended_at, parse_instant
 from cairn.events.envelope import Envelope
 from cairn.subscriber import Entry
 
@@ -19,11 +19,6 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 def short(type_name: str) -> str:
     """A type as people say it: `cairn.model.promoted.v1` is `model.promoted`."""
     return type_name.removeprefix("cairn.").rpartition(".v")[0] or type_name
-
-
-def appended_at(record: Record) -> datetime:
-    """When Kafka got it, to the millisecond."""
-    return datetime.fromtimestamp(record.timestamp / 1000, UTC)
 
 
 @dataclass(frozen=True)
@@ -92,8 +87,11 @@ def _types_like(pattern: str) -> list[str]:
 def _instant(text: str, now: datetime) -> datetime | None:
     if not text:
         return None
-    ago = re.fullmatch(r"(\d{1,6})([smhd])", text)
-    instant = now - timedelta(**{_UNITS[ago[2]]: int(ago[1])}) if ago else parse_instant(text)
+    ago = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
+    try:
+        instant = now - timedelta(**{_UNITS[ago[2]]: int(ago[1])}) if ago else parse_instant(text)
+    except OverflowError:  # no calendar goes back so far
+        instant = None
     if instant is None:
         raise WrongUsage(f"{text!r} is no time: write 15m (s, m, h or d ago) or an instant, 2026-11-21T09:30:00Z")
     return instant

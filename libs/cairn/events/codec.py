@@ -26,6 +26,11 @@ _FIELDS = frozenset(ATTRIBUTES) - {"specversion"}
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 """Stands in a header's name for what was not UTF-8 there."""
+_INSTANT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})",
+    re.ASCII | re.IGNORECASE,
+)
+_CREATE_TIME = 0
 _MOST_HEADERS = 64
 _MOST_HOPS = 50
 
@@ -217,6 +222,12 @@ def _check_signature(message: Message, installation: Installation, trust: Trust)
         return Malformed(
             "not-allowed", f"the key {key.keyid} of {key.principal} may not speak for {envelope.authid}"[:300]
         )
+    if key.not_after_at and message.record.timestamp_type == _CREATE_TIME:
+        return Malformed(
+            "signature",
+            f"the key {key.keyid} has an end, and when this was written only its writer says: the topic must be set "
+            "to message.timestamp.type=LogAppendTime",
+        )
     if not key.valid_at(appended_at(message.record)):
         return Malformed("signature", f"the key {key.keyid} does not count at that time")
     data = signed_bytes(
@@ -236,13 +247,15 @@ def appended_at(record: Record) -> datetime:
 
 
 def parse_instant(text: str) -> datetime | None:
-    """An RFC 3339 instant with its offset, or None."""
+    """An RFC 3339 instant (section 5.6: date, T, time, offset), or None. No datetime can hold a leap second (:60)."""
+    if not _INSTANT.fullmatch(text):
+        return None
     try:
-        instant = datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(text.upper())
         instant.astimezone(UTC)
     except (ValueError, OverflowError):  # what lies outside the calendar in UTC, nobody can convert
         return None
-    return instant if instant.tzinfo is not None else None
+    return instant
 
 
 def _first_fault(error: ValidationError) -> str:

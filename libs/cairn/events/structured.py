@@ -1,7 +1,6 @@
 """CloudEvents in structured mode: the whole event is one JSON object, as outsiders may send it."""
 
 import base64
-import binascii
 import json
 from typing import Any
 
@@ -40,7 +39,7 @@ def _payload(content: dict[str, Any]) -> bytes | Malformed:
     if data is None and isinstance(encoded, str):
         try:
             return base64.b64decode(encoded, validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii.Error is one, and what is not ASCII gives a plain one
             return Malformed("not-a-cloudevent", "data_base64 is not base64")
     if not isinstance(data, dict) or encoded is not None:
         return Malformed("not-a-cloudevent", "the value is not a CloudEvent whose data is a JSON object")

@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from cairn.schemas.compatibility import Contract
 
@@ -23,8 +24,8 @@ class NoContract(ValueError):
 
 def read_folder(folder: Path) -> Contract:
     """The contract in a folder such as `schemas`. Raises NoContract."""
-    files = {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in folder.glob("**/*.json")}
-    return _contract(files, str(folder))
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("**/*.json")}
+    return _contract(files, f"{folder}/")
 
 
 def read_revision(root: Path, revision: str) -> Contract:
@@ -35,8 +36,8 @@ def read_revision(root: Path, revision: str) -> Contract:
     archive = _git_bytes(root, "archive", "--format=tar", tree)
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         names = [member.name for member in tar.getmembers() if member.isfile() and member.name.endswith(".json")]
-        files = {name: _text(tar, name) for name in names}
-    return _contract(files, revision)
+        files = {name: _content(tar, name) for name in names}
+    return _contract(files, f"{tree}/")
 
 
 def released_revisions(root: Path) -> list[str]:
@@ -55,17 +56,29 @@ def released_revisions(root: Path) -> list[str]:
     return [commits[0][:12]]
 
 
-def _contract(files: Mapping[str, str], place: str) -> Contract:
-    schemas = {Path(name).stem: json.loads(text) for name, text in files.items() if name.startswith("json/")}
+def _contract(files: Mapping[str, bytes], place: str) -> Contract:
+    """What the files of a place hold; `place` ends so that a file's name can follow."""
+    objects = {name: _object(content, f"{place}{name}") for name, content in files.items()}
+    schemas = {Path(name).stem: schema for name, schema in objects.items() if name.startswith("json/")}
     if not schemas:
         raise NoContract(f"{place} holds no schemas: a folder json with a file for each type is wanted")
-    return Contract(schemas, {name: text for name, text in files.items() if name.startswith("examples/")})
+    return Contract(schemas, {name: text.decode() for name, text in files.items() if name.startswith("examples/")})
 
 
-def _text(tar: tarfile.TarFile, name: str) -> str:
+def _object(content: bytes, name: str) -> dict[str, Any]:
+    try:
+        found = json.loads(content.decode())
+    except ValueError as error:
+        raise NoContract(f"{name} is no schema and no example: {error}") from None
+    if not isinstance(found, dict):
+        raise NoContract(f"{name} is no schema and no example: it is no JSON object")
+    return found
+
+
+def _content(tar: tarfile.TarFile, name: str) -> bytes:
     file = tar.extractfile(name)
     assert file is not None, name
-    return file.read().decode()
+    return file.read()
 
 
 def _knows(root: Path, tree: str) -> bool:

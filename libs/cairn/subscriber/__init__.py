@@ -4,7 +4,8 @@
 """
 
 from cairn.subscriber.app import Subscriber
+from cairn.subscriber.hearing import hear
 from cairn.subscriber.intake import HandlerFailed
-from cairn.subscriber.log import Entry, Offsets, Start, end_offsets, hear, read_log
+from cairn.subscriber.log import Entry, Offsets, Start, end_offsets, read_log
 from cairn.subscriber.received import Received
 from cairn.subscriber.store import PositionLost, StoreError

@@ -96,8 +96,8 @@ class Subscriber:
         """What became of the records heard since the start of this process.
 
         `handled`, `duplicate`, `stale` (a generation that is not higher), `behind` (done before), `parked`,
-        `other-type` (nobody asked), `unknown-type`, `unsupported-version`, `missing` (records that are gone); and the
-        reasons for which a record does not count: `schema`, `signature`, `unsigned`, `receipt`, `key-mismatch`, …
+        `other-type` (nobody asked), `unknown-type`, `unsupported-version`; and the reasons for which a record does
+        not count: `schema`, `signature`, `unsigned`, `receipt`, `key-mismatch`, …
         """
         return self._counts
 
@@ -121,7 +121,8 @@ class Subscriber:
     async def run(self) -> None:
         """Hear and handle, until `stop` is called.
 
-        Raises HandlerFailed, StoreError, BrokerUnreachable, TopicRefused. While it runs, a broker that goes away is
+        Raises HandlerFailed, StoreError (PositionLost where Kafka has not what comes next), BrokerUnreachable,
+        TopicRefused. While it runs, a broker that goes away is
         waited for. Needs FastStream (`pip install 'cairn-sdk[app]'`).
         """
         if not self._handlers:

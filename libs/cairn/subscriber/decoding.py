@@ -8,14 +8,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from cairn.events.catalogue import CATALOGUE, OUTSIDE, TOPICS, EventType, carries, type_of
 from cairn.events.codec import JSON_TYPE, STRUCTURED_TYPE, Malformed, parse_instant
-from cairn.events.envelope import ATTRIBUTES
+from cairn.events.envelope import ATTRIBUTES, cause_name
 from cairn.events.event import Event
 from cairn.events.identity import Installation
 from cairn.events.predictions import PredictionsServed
 from cairn.events.registry import ModelPromoted
 from cairn.events.signing import Trust
 from cairn.records import as_record
-from cairn.subscriber.log import hear
+from cairn.subscriber.hearing import hear
 from cairn.subscriber.receipt import receipt_faults
 
 OTHER_TYPE = Malformed("other-type", "nobody asked for events of this type")
@@ -119,6 +119,7 @@ class Decoder:
                 and subject == headers["ce_subject"]
                 and raw.key == (subject if keyed_by_subject else entry.key_of(facts).encode())
                 and parse_instant(headers["ce_time"].decode()) is not None
+                and headers.get("ce_causationid") != cause_name(source, event_id).encode()
             )
         except (KeyError, TypeError, ValidationError):
             return None

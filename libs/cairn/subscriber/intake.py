@@ -3,26 +3,25 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aiokafka import TopicPartition
 
-from cairn.broker import TopicRefused
 from cairn.events.codec import Malformed, Message, read
 from cairn.events.event import Event
 from cairn.records import as_record
 from cairn.subscriber.decoding import OTHER_TYPE, Arrived, Decoder
-from cairn.subscriber.log import Log, Start
+from cairn.subscriber.log import Log, RecordsGone, Start
 from cairn.subscriber.received import Received
 from cairn.subscriber.store import Place, PositionLost, Store, StoreError, TransactionEnded
 
 Handler = Callable[[Received[Any]], Awaitable[object]]
 OnError = Literal["stop", "park"]
 
-HANDLED, PARKED, MISSING = "handled", "parked", "missing"
+HANDLED, PARKED = "handled", "parked"
 """What is counted beside the reasons for which records are skipped."""
 
 _FIRST_BACKOFF_SECONDS = 0.1
@@ -60,48 +59,55 @@ class Intake:
         A group that has no offset yet gets them. Raises PositionLost, BrokerUnreachable, TopicRefused.
         """
         partitions = await kafka.partitions(self.decoder.topics)
-        starts, _ = await kafka.bounds(partitions, start)
-        places = {tp: self._place(tp) for tp in partitions}
-        known = self.store.positions()
-        positions = {place: known.get(place, starts[tp]) for tp, place in places.items()}
-        try:
-            await kafka.bounds(partitions, positions)
-        except TopicRefused as error:
-            raise PositionLost(
-                f"{error}. {self.store.name} says so: either Kafka is another one than before, or records are gone "
-                "that were not read. To go on nevertheless, use a fresh store and say where it starts"
-            ) from None
+        committed = await kafka.committed(partitions) if self.group else {}
+        starts = await self._starts(kafka, partitions, start, {tp for tp, at in committed.items() if at is not None})
         if self.group:
-            committed = await kafka.committed(partitions)
-            fresh = {tp: positions[place] for tp, place in places.items() if committed[tp] is None}
+            fresh = {tp: at for tp, at in starts.items() if committed[tp] is None}
             if fresh and not await kafka.commit(fresh):
                 log.info("the group %s has members already: they say where it starts", self.group)
         else:
+            positions = {self._place(tp): at for tp, at in starts.items()}
             self._next.update(positions)
             await self.store.advance(positions)
-        return {tp: positions[place] for tp, place in places.items()}
+        return starts
+
+    async def _starts(
+        self, kafka: Log, partitions: Sequence[TopicPartition], start: Start, begun: Set[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        """Where the store says; a partition that its topic got later is read whole, any other unknown from `start`."""
+        stored = self.store.positions()
+        known = [tp for tp in partitions if self._place(tp) in stored]
+        heard = {tp.topic for tp in [*known, *begun]}
+        later = [tp for tp in partitions if tp not in known and tp not in begun and tp.topic in heard]
+        rest = [tp for tp in partitions if tp not in known and tp not in later]
+        found: dict[TopicPartition, int] = {}
+        try:
+            found |= (await kafka.bounds(known, stored))[0]
+        except RecordsGone as error:
+            raise self.lost(error) from None
+        for unknown, begin in ((later, "beginning"), (rest, start)):
+            found |= (await kafka.bounds(unknown, begin))[0]
+        return found
+
+    def lost(self, error: RecordsGone) -> PositionLost:
+        """What to say where Kafka has not what comes next."""
+        memory = f"{self.store.name} and the group {self.group}" if self.group else self.store.name
+        return PositionLost(
+            f"{error}. So far had {memory} come: either Kafka is another one than before, or the topic was made anew, "
+            f"or records are gone that were not read. To go on nevertheless, use a fresh store"
+            f"{', another group' if self.group else ''} and say where it starts"
+        )
 
     def decode(self, batch: Sequence[Any]) -> Iterator[Arrived]:
         """The wanted events of a run of records of one partition; what is skipped is counted."""
-        tp = TopicPartition(batch[0].topic, batch[0].partition)
-        batch = self._new(batch, self._place(tp))
+        expected = self._next.get(self._place(batch[0]), 0)
+        if batch[0].offset < expected:  # it was read before
+            batch = [raw for raw in batch if raw.offset >= expected]
         for raw, verdict in zip(batch, self.decoder.decode(batch), strict=True):
             if isinstance(verdict, Malformed):
                 self._skip(raw, verdict)
             else:
                 yield verdict
-
-    def _new(self, batch: Sequence[Any], place: Place) -> Sequence[Any]:
-        """A run without what was read before; what is missing before it is told."""
-        expected = self._next.get(place)
-        if expected is None:  # a group's partitions come and go, and what others read is not missing
-            return batch
-        if batch[0].offset < expected:
-            return [raw for raw in batch if raw.offset >= expected]
-        if batch[0].offset > expected:
-            self.counts[MISSING] += batch[0].offset - expected
-            log.error("%s[%d] goes on at %d, not at %d: records are gone", *place, batch[0].offset, expected)
-        return batch
 
     def _skip(self, raw: Any, why: Malformed) -> None:
         self.counts[why.code] += 1
@@ -134,6 +140,8 @@ class Intake:
                 done = await self.finish(batch)
                 if self.group:
                     await kafka.commit(done)
+        except RecordsGone as error:
+            raise self.lost(error) from None
         finally:
             if self.group and done:
                 await kafka.commit(done)

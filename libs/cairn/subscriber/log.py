@@ -2,23 +2,21 @@
 
 import asyncio
 import math
+import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from aiokafka import TopicPartition
-from aiokafka.errors import CommitFailedError, KafkaError, UnknownMemberIdError
+from aiokafka.errors import CommitFailedError, KafkaError, OffsetOutOfRangeError, UnknownMemberIdError
 
 from cairn.broker import ANSWER_SECONDS, BrokerUnreachable, TopicRefused, reached, see_topics, stopped
 from cairn.context import Context
-from cairn.events.catalogue import TOPICS
-from cairn.events.codec import Heard, Malformed, Message, Record, check, read
-from cairn.events.identity import Installation
-from cairn.events.signing import Trust, UnsignedSource
+from cairn.events.codec import Heard, Malformed, Record
 from cairn.records import RecordConsumer, as_record
+from cairn.subscriber.hearing import hear
 
 _POLL_MILLISECONDS = 1000
 _RECORD_SECONDS = 20.0
@@ -30,8 +28,17 @@ Offsets = Mapping[tuple[str, int], int]
 """For partitions (topic without prefix, number): the offset of the next record to read."""
 Start = Literal["beginning", "end"] | int | datetime | Offsets
 """Where to begin: a number means so many of the last records of each partition, a time what Kafka got from then on."""
+Isolation = Literal["read_committed", "read_uncommitted"]
 
-_ANYONE = Trust(unsigned=(UnsignedSource(source="*", topics=tuple(TOPICS)),))
+
+class RecordsGone(TopicRefused):
+    """Kafka has not what comes next: the topic was made anew, or its log has lost what was not read yet."""
+
+    @classmethod
+    def beyond(cls, offsets: Mapping[TopicPartition, int], servers: str) -> "RecordsGone":
+        """For offsets that are outside the log now."""
+        places = ", ".join(f"{tp.topic}[{tp.partition}] at {offset}" for tp, offset in offsets.items())
+        return cls(f"Kafka at {servers} has nothing to read on from {places}")
 
 
 class Entry(NamedTuple):
@@ -39,24 +46,6 @@ class Entry(NamedTuple):
 
     record: Record
     heard: Heard | Malformed
-
-
-def hear(record: Record, installation: Installation, trust: Trust | None) -> Heard | Malformed:
-    """What a record says and whether it counts. Never raises.
-
-    Without a trust file no signature can be checked: then `signed` is always False.
-    """
-    message = read(record)
-    if isinstance(message, Malformed):
-        return message
-    if trust is not None:
-        return check(message, installation, trust)
-    heard = check(_without_signature(message), installation, _ANYONE)
-    return heard if isinstance(heard, Malformed) else Heard(message, heard.facts, signed=False)
-
-
-def _without_signature(message: Message) -> Message:
-    return replace(message, envelope=replace(message.envelope, signature="", keyid=""))
 
 
 async def read_log(
@@ -71,7 +60,6 @@ async def read_log(
     async with open_log(context) as log:
         partitions = await log.partitions(topics)
         starts, ends = await log.bounds(partitions, start)
-        log.go_to(starts)
         async for record in log.catch_up(starts, ends):
             yield _entry(record, context)
         if follow:
@@ -90,13 +78,20 @@ async def end_offsets(context: Context, topics: Sequence[str]) -> Offsets:
 
 
 @asynccontextmanager
-async def open_log(context: Context, group: str | None = None) -> "AsyncIterator[Log]":
-    """Connect; with a group its committed offsets can be asked for and set. Raises BrokerUnreachable, TopicRefused."""
+async def open_log(
+    context: Context, group: str | None = None, isolation: Isolation = "read_committed"
+) -> "AsyncIterator[Log]":
+    """Connect; with a group its committed offsets can be asked for and set.
+
+    What was written in a transaction that was given up, only those see who read `read_uncommitted`.
+    Raises BrokerUnreachable, TopicRefused.
+    """
     consumer = RecordConsumer(
         bootstrap_servers=context.bootstrap_servers,
         client_id="cairn-reader",
         group_id=group,
         enable_auto_commit=False,
+        isolation_level=isolation,
         auto_offset_reset="none",  # a record that is gone must be told, not stepped over
         max_poll_interval_ms=_PATIENCE_MILLISECONDS,
         request_timeout_ms=int(ANSWER_SECONDS * 1000),
@@ -146,7 +141,7 @@ class Log:
             starts = {tp: self._start_of(tp, start, first[tp], ends[tp]) for tp in partitions}
         for tp in partitions:
             if not first[tp] <= starts[tp] <= ends[tp]:
-                raise TopicRefused(
+                raise RecordsGone(
                     f"Kafka at {self._servers} has {tp.topic}[{tp.partition}] from {first[tp]} to {ends[tp]}: "
                     f"it cannot be read from {starts[tp]}"
                 )
@@ -207,58 +202,69 @@ class Log:
         self, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
     ) -> AsyncIterator[Any]:
         """Every record up to the ends; of the partitions' next records always the oldest."""
-        held: dict[TopicPartition, deque[Any]] = {tp: deque() for tp, end in ends.items() if starts[tp] < end}
-        self._consumer.pause(*(ends.keys() - held.keys()))
-        while held:
-            if not all(held.values()):
-                await self._fetch(held)
+        left = self._open(starts, ends)
+        held: dict[TopicPartition, deque[Any]] = {tp: deque() for tp in left}
+        while left or any(held.values()):
+            if all(held[tp] for tp in left):
+                yield min(filter(None, held.values()), key=lambda records: records[0].timestamp).popleft()
                 continue
-            tp = min(held, key=lambda one: held[one][0].timestamp)
-            record = held[tp].popleft()
-            if record.offset + 1 >= ends[tp]:
-                del held[tp]
-                self._consumer.pause(tp)
-            yield record
-
-    async def _fetch(self, held: dict[TopicPartition, deque[Any]]) -> None:
-        # A partition far ahead of the others in time must not fill the memory while they catch up.
-        self._consumer.pause(*(tp for tp, records in held.items() if len(records) > _MOST_HELD))
-        self._consumer.resume(*(tp for tp, records in held.items() if not records))
-        batches = await self._records(int(_RECORD_SECONDS * 1000))
-        if not batches:
-            raise self._silent()
-        for tp, batch in batches.items():
-            if tp in held:
+            # A partition far ahead of the others in time must not fill the memory while they catch up.
+            self._consumer.pause(*(tp for tp in left if len(held[tp]) > _MOST_HELD))
+            self._consumer.resume(*(tp for tp in left if not held[tp]))
+            for tp, batch in (await self._advance(left)).items():
                 held[tp].extend(batch)
 
     async def runs(
         self, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
     ) -> AsyncIterator[tuple[TopicPartition, Sequence[Any]]]:
         """Every record up to the ends in runs of one partition, as they come: for those to whom time is no matter."""
+        left = self._open(starts, ends)
+        while left:
+            for tp, batch in (await self._advance(left)).items():
+                yield tp, batch
+
+    def _open(
+        self, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, int]:
+        """Go to the starts; the ends of the partitions that are not there yet."""
         left = {tp: end for tp, end in ends.items() if starts[tp] < end}
         self.go_to({tp: starts[tp] for tp in left})
-        while left:
-            batches = await self._records(int(_RECORD_SECONDS * 1000))
-            for tp, batch in batches.items():
-                yield tp, [record for record in batch if record.offset < left[tp]]
-            ended = [tp for tp, end in left.items() if await self._position(tp) >= end]
-            if not batches and not ended:
-                raise self._silent()
-            for tp in ended:
+        return left
+
+    async def _advance(self, left: dict[TopicPartition, int]) -> dict[TopicPartition, Sequence[Any]]:
+        """What comes next before these ends; a partition that has come to its end is taken out.
+
+        Its position says so: what lies last may be no record, but the mark with which a transaction ended.
+        """
+        before, began = await self._positions(left), time.monotonic()
+        while True:
+            batches = await self._records(_POLL_MILLISECONDS)
+            positions = await self._positions(left)
+            if positions != before:
+                break
+            if time.monotonic() - began > _RECORD_SECONDS:
+                raise BrokerUnreachable(
+                    f"Kafka at {self._servers} sends nothing for {_RECORD_SECONDS:g} s while reading"
+                )
+        found: dict[TopicPartition, Sequence[Any]] = {
+            tp: [record for record in batch if record.offset < left[tp]] for tp, batch in batches.items()
+        }
+        for tp, position in positions.items():
+            if position >= left[tp]:
                 del left[tp]
-            self._consumer.pause(*ended)
+                self._consumer.pause(tp)
+        return found
 
-    async def _position(self, tp: TopicPartition) -> int:
-        return int(await reached(self._consumer.position(tp), self._servers, ANSWER_SECONDS, "reading"))
-
-    def _silent(self) -> BrokerUnreachable:
-        return BrokerUnreachable(f"Kafka at {self._servers} sends nothing for {_RECORD_SECONDS:g} s while reading")
+    async def _positions(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where each goes on."""
+        return {
+            tp: await reached(self._consumer.position(tp), self._servers, ANSWER_SECONDS, "reading")
+            for tp in partitions
+        }
 
     async def follow(self, ends: Mapping[TopicPartition, int]) -> AsyncIterator[Any]:
         """Every record from the ends on, as it arrives."""
-        for tp, end in ends.items():
-            self._consumer.seek(tp, end)
-        self._consumer.resume(*ends)
+        self.go_to(ends)
         async for batch in self.batches():
             for record in batch:
                 yield record
@@ -270,5 +276,11 @@ class Log:
                 yield batch
 
     async def _records(self, milliseconds: int) -> dict[TopicPartition, list[Any]]:
-        call = self._consumer.getmany(timeout_ms=milliseconds)
+        call = self._poll(milliseconds)
         return dict(await reached(call, self._servers, milliseconds / 1000 + ANSWER_SECONDS, "reading"))
+
+    async def _poll(self, milliseconds: int) -> dict[TopicPartition, list[Any]]:
+        try:
+            return await self._consumer.getmany(timeout_ms=milliseconds)
+        except OffsetOutOfRangeError as error:
+            raise RecordsGone.beyond(error.args[0], self._servers) from None

@@ -2,22 +2,26 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
+from aiokafka import ConsumerRecord
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, TopicPartition
 
 from cairn.broker import ANSWER_SECONDS, STOP_SECONDS, reached, stopped
 from cairn.context import Context
 from cairn.events.event import Event
+from cairn.records import RecordConsumer
 from cairn.streaming import RecordBroker, decode_batch, parse_batch
 from cairn.subscriber.intake import Handler, Intake
+from cairn.subscriber.log import RecordsGone
 
 _BATCH_WAIT_MILLISECONDS = 10
 _MOST_RECORDS = 500
@@ -25,6 +29,23 @@ _PATIENCE_MILLISECONDS = 86_400_000
 """A handler may take its time: while it is tried again, nothing is asked of Kafka."""
 
 log = logging.getLogger("cairn.subscriber")
+
+
+class _EndingConsumer(RecordConsumer):
+    """Ends the run where Kafka has not what comes next: the framework would ask for it again and again."""
+
+    def __init__(self, end: Callable[[Mapping[KafkaPartition, int]], None], *topics: str, **options: Any) -> None:
+        super().__init__(*topics, **options)
+        self._end = end
+
+    async def getmany(
+        self, *partitions: KafkaPartition, timeout_ms: int = 0, max_records: int | None = None
+    ) -> dict[KafkaPartition, list[ConsumerRecord]]:
+        try:
+            return await super().getmany(*partitions, timeout_ms=timeout_ms, max_records=max_records)
+        except OffsetOutOfRangeError as error:
+            self._end(error.args[0])
+            return {}
 
 
 @dataclass(slots=True)
@@ -50,6 +71,7 @@ class Stream:
             apply_types=False,
             graceful_timeout=self.stop_seconds,
         )
+        broker.consumer = partial(_EndingConsumer, self._lose)
         self._subscribe(broker, list(starts))
         try:
             await reached(broker.start(), self.context.bootstrap_servers, 2 * ANSWER_SECONDS, "subscribing")
@@ -70,7 +92,8 @@ class Stream:
             "batch_timeout_ms": _BATCH_WAIT_MILLISECONDS,
             "max_records": _MOST_RECORDS,
             "ack_policy": AckPolicy.MANUAL,
-            "auto_offset_reset": "earliest",
+            "auto_offset_reset": "none",  # a record that is gone must be told, not stepped over
+            "isolation_level": "read_committed",
             "no_reply": True,
             "max_poll_interval_ms": _PATIENCE_MILLISECONDS,
             "parser": parse_batch,
@@ -90,8 +113,14 @@ class Stream:
                     return
                 await self._commit(await self.intake.take(list(run), self.handlers))
         except Exception as error:  # noqa: BLE001 # the framework would swallow it: it ends the run instead
-            self._failure = error
-            self.intake.stopping.set()
+            self._fail(error)
+
+    def _lose(self, offsets: Mapping[KafkaPartition, int]) -> None:
+        self._fail(self.intake.lost(RecordsGone.beyond(offsets, self.context.bootstrap_servers)))
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = error
+        self.intake.stopping.set()
 
     async def _commit(self, offsets: Mapping[KafkaPartition, int]) -> None:
         if not self.intake.group or not offsets:

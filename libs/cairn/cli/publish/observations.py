@@ -27,7 +27,7 @@ _MOST_ITEMS = 1000
 _MOST_FAULTS = 20
 _INSTANTS = ("start_at", "end_at", "observed_at")
 _TRUTH = re.compile(r"true|false", re.IGNORECASE)
-_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,14})")
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,999})")
 _NUMBER = re.compile(r"-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -71,7 +71,7 @@ def _typed(rows: Sequence[Row]) -> list[Row]:
     elif all(map(_INTEGER.fullmatch, texts)):
         read = int
     elif all(map(_NUMBER.fullmatch, texts)):
-        read = float
+        read = Decimal
     return [
         row._replace(cells=row.cells | {"value": read(row.cells["value"])}) if "value" in row.cells else row
         for row in rows
@@ -80,7 +80,7 @@ def _typed(rows: Sequence[Row]) -> list[Row]:
 
 def _fields(cells: Cells) -> dict[str, Any]:
     """A row as the contract has it. Raises ValueError, naming the column."""
-    fields = {name: _plain(cell) for name, cell in cells.items()}
+    fields = {name: _plain(name, cell) for name, cell in cells.items()}
     for name in _INSTANTS:
         if name in fields:
             fields[name] = _instant(name, fields[name])
@@ -92,8 +92,15 @@ def _fields(cells: Cells) -> dict[str, Any]:
     return fields | {"period": ends} if ends else fields
 
 
-def _plain(cell: Any) -> Any:
+def _plain(name: str, cell: Any) -> Any:
+    """What JSON can hold. Raises ValueError for a whole number that it cannot."""
+    if isinstance(cell, int | Decimal) and _is_rounded(Decimal(cell)):
+        raise ValueError(f"{name}: {str(cell)[:40]} would be rounded, for numbers in JSON are doubles: make it a text")
     return float(cell) if isinstance(cell, Decimal) else cell
+
+
+def _is_rounded(number: Decimal) -> bool:
+    return number == number.to_integral_value() != Decimal(float(number))
 
 
 def _is_true(cell: object) -> bool:

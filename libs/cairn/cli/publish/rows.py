@@ -34,6 +34,9 @@ def _csv_rows(source: Source) -> Iterator[tuple[int, Cells]]:
         reader = csv.reader(file, strict=True)
         try:
             header = next(reader, [])
+            for name in header:
+                if header.count(name) > 1:
+                    raise WrongUsage(f"{source.name}:1: the column {name!r} is there twice")
             line = reader.line_num + 1
             for cells in reader:
                 if cells and len(cells) != len(header):

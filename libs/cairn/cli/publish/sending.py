@@ -3,11 +3,11 @@
 import json
 from collections.abc import Sequence
 
-from cairn.cli.faults import OutOfReach, WrongUsage
+from cairn.cli.faults import WrongUsage
 from cairn.cli.output import emit_line
 from cairn.context import Context
 from cairn.events import Event
-from cairn.publisher import BadEvent, Receipt, Sealed, SyncPublisher, TopicRefused, seal
+from cairn.publisher import BadEvent, Receipt, Sealed, SyncPublisher, seal
 
 
 def show(context: Context, events: Sequence[Event], source: str) -> None:
@@ -19,13 +19,10 @@ def show(context: Context, events: Sequence[Event], source: str) -> None:
 
 
 def publish(context: Context, events: Sequence[Event], source: str) -> list[Receipt]:
-    """Publish events, all checked before the first goes. Raises WrongUsage, OutOfReach and BrokerUnreachable."""
+    """Publish events, all checked before the first goes. Raises WrongUsage, BrokerUnreachable, TopicRefused."""
     sealed = _sealed(context, events, source)
-    try:
-        with SyncPublisher(context) as publisher:
-            return publisher.publish_all(sealed)
-    except TopicRefused as error:
-        raise OutOfReach(str(error)) from None
+    with SyncPublisher(context) as publisher:
+        return publisher.publish_all(sealed)
 
 
 def _sealed(context: Context, events: Sequence[Event], source: str) -> list[Sealed]:

@@ -172,11 +172,24 @@ def test_a_search_asks_when(context: Context, cairn: Cairn) -> None:
     assert cairn("events", "search", "--until", "1h") == Outcome(0, "", "")
 
 
-def test_a_time_that_is_none_is_wrong_usage(context: Context, cairn: Cairn) -> None:
-    outcome = cairn("events", "search", "--since", "yesterday")
+@pytest.mark.parametrize("text", ["yesterday", "999999d"])
+def test_a_time_that_is_none_is_wrong_usage(context: Context, cairn: Cairn, text: str) -> None:
+    outcome = cairn("events", "search", "--since", text)
 
     assert outcome.code == 2
-    assert "'yesterday' is no time: write 15m" in outcome.err
+    assert f"{text!r} is no time: write 15m" in outcome.err
+
+
+@pytest.mark.parametrize("words", [("events", "tail"), ("events", "search"), ("events", "show", "1")])
+def test_a_kafka_without_the_topics_is_out_of_reach(
+    context: Context, cairn: Cairn, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("CAIRN_INSTALLATION", "nobody")
+
+    outcome = cairn(*words)
+
+    assert outcome.code == 3
+    assert "has no topic nobody." in outcome.err
 
 
 def test_a_search_follows_what_arrives_until_its_reader_leaves(context: Context) -> None:

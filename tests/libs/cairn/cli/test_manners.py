@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +180,15 @@ def test_data_in_a_pipe_has_no_colours(service: Start, known_services: Callable[
     assert err == b""
 
 
+@pytest.fixture
+def _heeding_ctrl_c() -> Iterator[None]:
+    """Has children heed SIGINT: they would inherit its being ignored from tests that run in a shell's background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heeding_ctrl_c")
 async def test_following_goes_on_until_ctrl_c(kafka: str, tmp_path: Path, point_at: Callable[[Context], None]) -> None:
     context = await new_installation(kafka, tmp_path, *TOPICS)
     point_at(context)

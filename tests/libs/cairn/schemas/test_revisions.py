@@ -122,6 +122,20 @@ def test_a_revision_that_is_none_is_named(repository: Path, against: str, capsys
     assert against in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("content", [b'{"a": ', b'"\xff"', b"[]"])
+def test_a_file_that_is_no_schema_is_named(
+    repository: Path, tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commit(repository, SCHEMA)
+    write_schema(tmp_path, SCHEMA)
+    [file] = (tmp_path / "schemas" / "json").iterdir()
+    file.write_bytes(content)
+
+    assert run(["schemas", "check", "--against", str(tmp_path / "schemas")]) == 2
+
+    assert f"{file} is no schema" in capsys.readouterr().err
+
+
 def test_a_folder_without_schemas_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["schemas", "check", "--folder", str(tmp_path)]) == 2
     assert "holds no schemas" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from aiokafka import ConsumerRecord
 from tests.libs.cairn.subscriber.promotions import ROOT
 
 from cairn.events import CATALOGUE, Heard, Installation, Malformed, Record
+from cairn.events.envelope import cause_name
 from cairn.schemas.examples import Example, read_examples
 from cairn.subscriber import hear
 from cairn.subscriber.decoding import OTHER_TYPE, Arrived, Decoder
@@ -62,6 +63,9 @@ STRANGE = {
     "no content type": changed(PROMOTED, content_type=None),
     "another content type": changed(PROMOTED, content_type="application/json; charset=utf-8"),
     "structured mode in name alone": changed(PROMOTED, content_type="application/cloudevents+json"),
+    "itself as its cause": changed(
+        PROMOTED, causationid=cause_name(PROMOTED.headers["ce_source"], PROMOTED.headers["ce_id"])
+    ),
     "a signature": changed(PROMOTED, signature="x", keyid="y"),
     "another key": replace(PROMOTED.record(), key=b"model/toy.b"),
     "no key": replace(PROMOTED.record(), key=None),

@@ -100,6 +100,8 @@ def test_many_rows_are_divided_by_number_and_by_size(context: Context, cairn: Ca
         (["TRUE", "false"], [True, False]),
         (["01234", "12345"], ["01234", "12345"]),
         (["yes", "1"], ["yes", "1"]),
+        (["9007199254740991", "1"], [2**53 - 1, 1]),
+        (["100000000000000000000", "1"], [1e20, 1]),
     ],
 )
 def test_values_of_csv_are_what_all_of_them_are(
@@ -159,6 +161,22 @@ HEADER = "prediction_id,value,observed_at,revision\n"
             "a.csv",
             "prediction_id,valeu\np-1,1\n",
             "a.csv:2: there is no column 'valeu' here; a row holds prediction_id,",
+        ),
+        (
+            "a.csv",
+            f"prediction_id,value,observed_at,value\np-1,1,{NOON},0\n",
+            "a.csv:1: the column 'value' is there twice",
+        ),
+        ("a.csv", HEADER + f"p-1,12345678901234567,{NOON},0\n", "a.csv:2: value: 12345678901234567 would be rounded"),
+        (
+            "a.csv",
+            HEADER + f"p-1,1.5,{NOON},0\np-2,12345678901234567,{NOON},0\n",
+            "a.csv:3: value: 12345678901234567 would be rounded",
+        ),
+        (
+            "a.jsonl",
+            json.dumps({"prediction_id": "p", "value": 12345678901234567, "observed_at": NOON}),
+            "a.jsonl:1: value: 12345678901234567 would be rounded",
         ),
         ("a.csv", HEADER, "a.csv: there are no rows"),
         ("a.csv", "", "a.csv: there are no rows"),
