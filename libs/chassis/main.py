@@ -17,7 +17,7 @@ from chassis.digest import combine, digest_tables
 from chassis.kafka import KafkaUnreachable, Log
 from chassis.logs import configure_logs
 from chassis.processor import module_of
-from chassis.rebuild import Rebuild
+from chassis.rebuild import Rebuild, show_progress
 from chassis.service import Service
 from chassis.settings import ServiceSettings, SettingsError
 
@@ -81,12 +81,9 @@ def _rebuild(definition: Definition, settings: ServiceSettings, *arguments: str)
 
 
 async def _rebuild_from_log(service: Service) -> None:
-    def show(what: str, done: int, total: int) -> None:
-        print(f"\r{what}: {done} of {total} records", end="" if done < total else "\n", file=sys.stderr)  # noqa: T201 # progress
-
     installation = service.processor.voice.installation
     async with Log.open(service.settings.bootstrap_servers, installation, service.group) as log:
-        await Rebuild(service.definition, service.database, service.processor, log, show).run()
+        await Rebuild(service.definition, service.database, service.processor, log, show_progress).run()
 
 
 def _digest(definition: Definition, settings: ServiceSettings, *arguments: str) -> int:
