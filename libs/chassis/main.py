@@ -5,6 +5,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
@@ -22,16 +23,15 @@ from chassis.service import Service
 from chassis.settings import ServiceSettings, SettingsError
 
 OK, USAGE, UNREACHABLE = 0, 2, 3
+Settings = TypeVar("Settings", bound=ServiceSettings)
 
 
-def main(build: Callable[[ServiceSettings], Definition], settings: type[ServiceSettings]) -> None:
+def main(build: Callable[[Settings], Definition], settings: type[Settings]) -> None:
     """Run the command that the arguments name, and exit with its code."""
     sys.exit(run_command(build, settings, sys.argv[1:]))
 
 
-def run_command(
-    build: Callable[[ServiceSettings], Definition], settings: type[ServiceSettings], arguments: Sequence[str]
-) -> int:
+def run_command(build: Callable[[Settings], Definition], settings: type[Settings], arguments: Sequence[str]) -> int:
     """`run` (also without a word), `rebuild`, `digest`, or one of the service's own; returns the exit code."""
     try:
         read = settings.from_environment(os.environ)

@@ -28,21 +28,8 @@ from chassis.rebuild import Rebuild, RebuildError
 from chassis.service import wall_clock
 from chassis.transaction import Voice
 from governance_auditor.store.log import log_name
+from governance_auditor.work.recomputing import OF_RIGHT_TYPE
 
-TYPES = {
-    "offset": ("integer",),
-    "timestamp": ("integer",),
-    "timestamp_type": ("integer",),
-    "key": ("blob", "null"),
-    "headers": ("blob",),
-    "value": ("blob", "null"),
-    "entry": ("blob",),
-    "leaf": ("blob",),
-}
-"""The types that each column of a record may have. SQLite itself keeps any type in any column."""
-OF_RIGHT_TYPE = " AND ".join(
-    f"""typeof("{column}") IN ({", ".join(f"'{one}'" for one in types)})""" for column, types in TYPES.items()
-)
 _RECORDS = f"""SELECT "offset", timestamp, "key", headers, value, timestamp_type FROM entry
     WHERE log = ? AND "offset" >= ? AND "offset" < ? AND {OF_RIGHT_TYPE} ORDER BY "offset" """  # noqa: S608 # no input
 _ENDS = """SELECT min("offset"), max("offset") + 1 FROM entry WHERE log = ? AND typeof("offset") = 'integer'"""
@@ -52,7 +39,8 @@ _WAITING = """SELECT count(*) FROM chassis_told AS told
     WHERE ("offset" IS NULL OR "offset" > (
         SELECT ifnull(max("offset"), -1) FROM entry WHERE log = told.topic || '/' || told."partition"))
     AND NOT EXISTS (
-        SELECT 1 FROM entry WHERE log IN (SELECT value FROM json_each(?)) AND "key" = told."key" AND value = told.value)"""
+        SELECT 1 FROM entry WHERE log IN (SELECT value FROM json_each(?)) AND "key" = told."key"
+        AND value = told.value)"""
 _TOLD_ELSEWHERE = """SELECT position FROM chassis_told AS told
     LEFT JOIN entry ON entry.log = told.topic || '/' || told."partition" AND entry."offset" = told."offset"
     WHERE told."offset" IS NOT NULL AND entry.value IS NOT told.value"""
@@ -185,7 +173,10 @@ def _compare_table(store: sqlite3.Connection, table: Table) -> Iterator[str]:
     """The rows of a table that are not those of its namesake that was made anew."""
     columns = [one.name for one in table.columns if one.name not in _OF_ITS_OWN_LIFE.get(table.name, ())]
     keys = [columns.index(one.name) for one in table.primary_key.columns]
-    found, expected = (_only_in(store, here, there, table.name, columns) for here, there in (("main", "refolded"), ("refolded", "main")))
+    found, expected = (
+        _only_in(store, here, there, table.name, columns)
+        for here, there in (("main", "refolded"), ("refolded", "main"))
+    )
     by_key = {tuple(row[n] for n in keys): row for row in expected}
     for row in found:
         key = tuple(row[n] for n in keys)
