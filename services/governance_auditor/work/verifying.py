@@ -11,13 +11,14 @@ from urllib.parse import quote
 from cairn.audit.leaf import encode_leaf
 from cairn.audit.merkle import leaf_hash
 from cairn.audit.walk import checkpoint_keys
+from cairn.events.catalogue import TOPICS
 from cairn.events.identity import Installation
 from cairn.events.signing import Trust
 from chassis import Definition, ServiceSettings
 from chassis.database import StoreError
-from chassis.kafka import Log
+from chassis.kafka import Log, partitions_of
 from chassis.rebuild import show_progress
-from governance_auditor.store.log import parse_log
+from governance_auditor.store.log import log_name
 from governance_auditor.work.appending import raw_of
 from governance_auditor.work.recomputing import Recomputation
 from governance_auditor.work.refolding import NotComparable, Refolding
@@ -130,7 +131,8 @@ def _show(report: Report) -> int:
 async def _compare_with_kafka(
     store: sqlite3.Connection, servers: str, installation: Installation, report: Report
 ) -> None:
-    sizes = {parse_log(log): size for log, size in store.execute("SELECT log, size FROM log").fetchall()}
+    stored = dict(store.execute("SELECT log, size FROM log WHERE typeof(size) = 'integer'").fetchall())
+    sizes = {one: stored[log_name(*one)] for one in partitions_of(TOPICS) if log_name(*one) in stored}
     async with Log.open(servers, installation) as kafka:
         first, ends = await kafka.beginnings(sizes), await kafka.ends(sizes)
         for (topic, partition), size in sizes.items():
