@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import CommitFailedError
@@ -47,6 +47,26 @@ def new_producer(bootstrap_servers: str, client_id: str) -> AIOKafkaProducer:
 def partitions_of(topics: Iterable[str]) -> list[Partition]:
     """Every partition of these topics."""
     return [(topic, partition) for topic in topics for partition in range(TOPICS[topic].partitions)]
+
+
+class LogReader(Protocol):
+    """What a rebuild asks of the log: Kafka's own, or a copy that somebody keeps. `Log` says what each call means."""
+
+    async def committed(self, partitions: Iterable[Partition]) -> dict[Partition, int | None]:
+        """How far the service has come."""
+        ...
+
+    async def beginnings(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """Where each partition begins."""
+        ...
+
+    async def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """Where each partition ends."""
+        ...
+
+    def read(self, start: Mapping[Partition, int], end: Mapping[Partition, int]) -> AsyncIterator[Record]:
+        """The records between."""
+        ...
 
 
 class Log:

@@ -5,6 +5,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
@@ -17,21 +18,20 @@ from chassis.digest import combine, digest_tables
 from chassis.kafka import KafkaUnreachable, Log
 from chassis.logs import configure_logs
 from chassis.processor import module_of
-from chassis.rebuild import Rebuild
+from chassis.rebuild import Rebuild, show_progress
 from chassis.service import Service
 from chassis.settings import ServiceSettings, SettingsError
 
 OK, USAGE, UNREACHABLE = 0, 2, 3
+Settings = TypeVar("Settings", bound=ServiceSettings)
 
 
-def main(build: Callable[[ServiceSettings], Definition], settings: type[ServiceSettings]) -> None:
+def main(build: Callable[[Settings], Definition], settings: type[Settings]) -> None:
     """Run the command that the arguments name, and exit with its code."""
     sys.exit(run_command(build, settings, sys.argv[1:]))
 
 
-def run_command(
-    build: Callable[[ServiceSettings], Definition], settings: type[ServiceSettings], arguments: Sequence[str]
-) -> int:
+def run_command(build: Callable[[Settings], Definition], settings: type[Settings], arguments: Sequence[str]) -> int:
     """`run` (also without a word), `rebuild`, `digest`, or one of the service's own; returns the exit code."""
     try:
         read = settings.from_environment(os.environ)
@@ -81,12 +81,9 @@ def _rebuild(definition: Definition, settings: ServiceSettings, *arguments: str)
 
 
 async def _rebuild_from_log(service: Service) -> None:
-    def show(what: str, done: int, total: int) -> None:
-        print(f"\r{what}: {done} of {total} records", end="" if done < total else "\n", file=sys.stderr)  # noqa: T201 # progress
-
     installation = service.processor.voice.installation
     async with Log.open(service.settings.bootstrap_servers, installation, service.group) as log:
-        await Rebuild(service.definition, service.database, service.processor, log, show).run()
+        await Rebuild(service.definition, service.database, service.processor, log, show_progress).run()
 
 
 def _digest(definition: Definition, settings: ServiceSettings, *arguments: str) -> int:

@@ -1,6 +1,7 @@
 """Makes a store anew from the log alone. Projections only: nothing is decided, told, trained or deployed."""
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -13,7 +14,7 @@ from chassis import ledger
 from chassis.appending import take_raw
 from chassis.database import Database, StoreError
 from chassis.definition import Appender, Definition
-from chassis.kafka import Log, Partition, partitions_of
+from chassis.kafka import LogReader, Partition, partitions_of
 from chassis.ledger import Origin
 from chassis.outbox import add_told, position_of, save_sequences
 from chassis.parking import parked_row
@@ -70,7 +71,7 @@ class Rebuild:
     definition: Definition
     database: Database
     processor: Processor
-    log: Log
+    log: LogReader
     progress: Callable[[str, int, int], None]
     """Told what is read, how far, and how much there is."""
     verdicts: dict[tuple[str, int, int], Verdict] = field(default_factory=dict)
@@ -258,6 +259,11 @@ class Rebuild:
                 f"the record {record.topic}/{record.partition}/{record.offset} was applied before, but cannot be now: "
                 f"{error}"
             ) from error
+
+
+def show_progress(what: str, done: int, total: int) -> None:
+    """How far a rebuild is, for a person at a terminal."""
+    print(f"\r{what}: {done} of {total} records", end="" if done < total else "\n", file=sys.stderr)  # noqa: T201 # progress
 
 
 def told_position(basis: str) -> int:

@@ -1,7 +1,7 @@
 """The deployer's composition root."""
 
 from cairn.events.hearing import HEARD
-from chassis import Definition, ServiceSettings
+from chassis import Definition
 from deployer.api import make_routes
 from deployer.handlers import make_handlers
 from deployer.projections import projections
@@ -9,14 +9,13 @@ from deployer.settings import Settings
 from deployer.store import DeployerTable
 
 
-def build(settings: ServiceSettings) -> Definition:
+def build(settings: Settings) -> Definition:
     """The deployer, whole."""
-    own = settings if isinstance(settings, Settings) else Settings.model_construct()
     return Definition(
         name="deployer",
         hears=HEARD["deployer"],
         tables=DeployerTable,
-        handlers=make_handlers(own.serving_url),
+        handlers=make_handlers(settings.serving_url),
         projections=projections,
         routes=make_routes,
     )

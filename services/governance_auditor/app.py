@@ -23,12 +23,11 @@ def build(settings: ServiceSettings) -> Definition:
     installation = Installation(settings.installation)
 
     @cache
-    def trust() -> Trust | None:
-        path = getattr(settings, "trust_file", None)  # tests leave it out; then no signature is looked at
-        return Trust.load(path) if path else None
+    def trust() -> Trust:
+        return Trust.load(settings.trust_file)
 
     def roles_of(person: str, keyid: str) -> frozenset[str]:
-        known = trust() or Trust()
+        known = trust()
         key = known.key(keyid)
         if key is None or DELEGATE not in key.roles:  # a key without a role must not borrow it from another
             return frozenset(key.roles) if key else frozenset()

@@ -105,6 +105,21 @@ def test_one_flipped_byte_in_a_copy_of_the_audit_store_is_found_and_named(told: 
     assert where in ended.stdout + ended.stderr
 
 
+def test_one_changed_column_in_a_row_that_the_records_lead_to_is_found_and_named(told: Told, tmp_path: Path):
+    copy = tmp_path / "copy.db"
+    shutil.copy(told.context.home / "stores" / "governance-auditor.db", copy)
+    intact = run_service(told.stack, "governance-auditor", "verify", "--store", str(copy))
+    assert intact.returncode == 0, intact.stdout
+    assert "not compared" not in intact.stderr
+    with closing(sqlite3.connect(copy)) as database, database:
+        database.execute("UPDATE promotion SET state = 'bpproved' WHERE version = 2")
+        database.execute("UPDATE registered SET revision = 3 WHERE version = 1")
+    ended = run_service(told.stack, "governance-auditor", "verify", "--store", str(copy))
+    assert ended.returncode == 1
+    assert "version=1: revision: not what the records lead to" in ended.stdout
+    assert "version=2: state: not what the records lead to" in ended.stdout
+
+
 def test_an_old_backup_that_is_put_back_is_refused(told: Told, tmp_path: Path):
     store, latest = told.context.home / "stores" / "registry.db", tmp_path / "latest.db"
     copy_store(store, latest)

@@ -33,12 +33,12 @@ from cairn.events.labels import Label
 from cairn.events.predictions import Output, PredictionRow, ServedModel
 from cairn.events.serving import Answers, Revision
 from cairn.events.values import Arm, Route
-from chassis import ServiceSettings
 from chassis.digest import combine, digest_tables
 from chassis.outbox import load_waiting
 from chassis.testing import Actor, World
 from chassis.wiring import trailing_offsets
 from deployer.app import build as build_deployer
+from deployer.settings import Settings
 from governance_auditor.app import build as build_auditor
 from monitor.app import build as build_monitor
 from registry.app import build as build_registry
@@ -46,7 +46,13 @@ from trainer.app import build as build_trainer
 from validator.app import build as build_validator
 
 BUILDS = (build_registry, build_trainer, build_validator, build_deployer, build_monitor, build_auditor)
-SETTINGS = ServiceSettings.model_construct(serving_url="http://127.0.0.1:8710")
+
+
+def settings_of(world: World) -> Settings:
+    """Settings that serve all six: the deployer's, with the world's trust file."""
+    file = world.directory / "trust.json"
+    world.trust.save(file)
+    return Settings.model_construct(serving_url="http://127.0.0.1:8710", trust_file=file)
 
 
 @dataclass
@@ -141,7 +147,7 @@ def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     world = World(tmp_path_factory.mktemp("loop"))
     for build in BUILDS:
         fresh = request.getfixturevalue("new_postgres")() if request.param == "postgresql" else None
-        world.add(build(SETTINGS), fresh)
+        world.add(build(settings_of(world)), fresh)
     return tell_story(world)
 
 
@@ -245,7 +251,7 @@ def forgotten(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A world in which every service loses its store between commit and relay, once for each type that it tells."""
     world = World(tmp_path_factory.mktemp("forgotten"))
     for build in BUILDS:
-        world.add(build(SETTINGS))
+        world.add(build(settings_of(world)))
     world.actors = [Forgetful(*(getattr(actor, one.name) for one in fields(actor))) for actor in world.actors]
     return tell_story(world)
 

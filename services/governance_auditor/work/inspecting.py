@@ -70,8 +70,7 @@ class Inspector:
     """Looks at each record once, in the order of its log."""
 
     installation: Installation
-    trust: Callable[[], Trust | None]
-    """None where there is no trust file: then no signature can be checked."""
+    trust: Callable[[], Trust]
     _memories: "WeakKeyDictionary[Any, _Memory]" = field(default_factory=WeakKeyDictionary)
 
     def reached(self, session: Session, log: str) -> int:
@@ -201,7 +200,7 @@ class _Look:
             faults.append(fault_of(heard.code, heard.text))
         elif loop := check_hops(heard.message):
             faults.append(fault_of(loop.code, loop.text))
-        elif not heard.signed and self.inspector.trust() is not None:
+        elif not heard.signed:
             faults.append(unsigned(heard.message.envelope.source))
         right = partition_of(record.topic, record.key) if record.key is not None else record.partition
         if right != record.partition:

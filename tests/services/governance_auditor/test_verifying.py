@@ -10,6 +10,7 @@ from cairn.audit.leaf import encode_leaf
 from cairn.audit.merkle import Frontier, leaf_hash
 from cairn.events import Signer, Trust
 from chassis import ServiceSettings
+from governance_auditor.app import build
 from governance_auditor.store import Raw
 from governance_auditor.work.verifying import OK, TAMPERED, TRUNCATED, UNREACHABLE, USAGE, WRONG_KEY, verify
 
@@ -33,7 +34,7 @@ def store(auditor, tmp_path) -> Path:
 
 def run(store: Path, *arguments: str) -> int:
     settings = ServiceSettings.model_construct(trust_file=store.parent / "trust.json")
-    return verify(None, settings, "--store", str(store), *arguments)
+    return verify(build(settings), settings, "--store", str(store), *arguments)
 
 
 def write(store: Path, statement: str, *values: object) -> None:
