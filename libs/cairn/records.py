@@ -1,10 +1,12 @@
 """Reads whatever lies in Kafka, also what the client library refuses to hand out."""
 
+import asyncio
 import struct
-from collections.abc import Iterator
-from typing import Any, SupportsIndex
+from itertools import islice
+from typing import Any, Self, SupportsIndex
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.default_records import _DefaultRecordBatchPy
@@ -17,6 +19,12 @@ _FETCH_BYTES = 1024 * 1024
 """Of a larger record batch Kafka sends the whole all the same."""
 _LENGTH = struct.Struct(">qi")
 """How a record batch begins: base offset, bytes that follow."""
+_LOOK_MILLISECONDS = 50
+"""How often is looked at how far each partition has come."""
+_NOWHERE = TopicPartition("", -1)
+"""Asked of no partition, the client would answer for all."""
+_WITH_REPLICA = 11
+"""From this version on an answer names a replica to read from, after the aborted transactions."""
 
 
 def as_record(raw: ConsumerRecord, installation: Installation) -> Record:
@@ -45,19 +53,41 @@ class RecordConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships 
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
     ) -> dict[TopicPartition, list[ConsumerRecord]]:
-        """The records that are there, at most `max_records`; waits up to `timeout_ms` for the first."""
-        before = self._positions(partitions)
+        """The records that are there, at most `max_records`; waits up to `timeout_ms` for the first.
+
+        Gives none earlier, too, where it has come past offsets that hold no record: perhaps there is nothing more.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_ms / 1000
+        while True:
+            # Who asks for a partition whose position is not known yet would not know what it lets go of.
+            known = self._positions(partitions)
+            found = await self._take(known, min(timeout_ms, _LOOK_MILLISECONDS), max_records)
+            if found or loop.time() >= until or self._has_passed(known):
+                return found
+
+    def known_positions(self) -> dict[TopicPartition, int]:
+        """The offset up to which each assigned partition was handed out, where that is known."""
+        return self._positions(())
+
+    def _has_passed(self, known: dict[TopicPartition, int]) -> bool:
+        now = self._positions(())
+        return any(now.get(tp, 0) > offset for tp, offset in known.items())
+
+    async def _take(
+        self, known: dict[TopicPartition, int], wait: int, max_records: int | None
+    ) -> dict[TopicPartition, list[ConsumerRecord]]:
         try:
             found: dict[TopicPartition, list[ConsumerRecord]] = await super().getmany(
-                *partitions, timeout_ms=timeout_ms, max_records=max_records
+                *(known or [_NOWHERE]), timeout_ms=wait, max_records=max_records
             )
         except (UnicodeDecodeError, CorruptRecordException):
-            self._seek(before)
-            return await self._read(before, max_records)
+            self._seek(known)
+            return await self._read(known, max_records)
         return found
 
     def _positions(self, partitions: tuple[TopicPartition, ...]) -> dict[TopicPartition, int]:
-        """The next offset of each partition that is read now."""
+        """The next offset of each partition that is read now, where it is known."""
         subscription = self._subscription.subscription
         assignment = subscription.assignment if subscription else None
         if assignment is None:
@@ -78,46 +108,60 @@ class RecordConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships 
         left, following = max_records, dict[TopicPartition, int]()
         found: dict[TopicPartition, list[ConsumerRecord]] = {}
         for tp, offset in offsets.items():
-            records = list(_unpack(tp, await self._fetch(tp, offset), offset))[:left]
-            if records:
-                found[tp], following[tp] = records, records[-1].offset + 1
+            batches, aborted = await self._fetch(tp, offset)
+            unpacked = PartitionRecords(tp, batches, aborted, offset, None, None, True, self._isolation)
+            if records := list(islice(unpacked, left)):
+                found[tp] = records
                 left = None if left is None else left - len(records)
+            following[tp] = unpacked.next_fetch_offset
         self._seek(following)
         return {tp: records for tp, records in found.items() if tp in self.assignment()}
 
-    async def _fetch(self, tp: TopicPartition, offset: int) -> bytes:
-        """The record batches at an offset; none where its leader cannot send them now."""
+    @property
+    def _isolation(self) -> int:
+        return int(READ_COMMITTED if self._isolation_level == "read_committed" else READ_UNCOMMITTED)
+
+    async def _fetch(self, tp: TopicPartition, offset: int) -> "tuple[_Batches, Any]":
+        """The record batches at an offset, and the transactions that were aborted; none where its leader has none."""
         leader = self._client.cluster.leader_for_partition(tp)
         if leader is None or leader == -1:
-            return b""
+            return _Batches(b""), None
         wanted = [(tp.topic, [(tp.partition, offset, _FETCH_BYTES)])]
-        response = await self._client.send(leader, FetchRequest(0, 1, _FETCH_BYTES, 0, wanted))
-        ((_topic, ((_partition, error, *_more, batches),)),) = response.topics
-        return b"" if error else batches or b""
+        response = await self._client.send(leader, FetchRequest(0, 1, _FETCH_BYTES, self._isolation, wanted))
+        ((_topic, ((_partition, error, *more, batches),)),) = response.topics
+        aborted = more[-2] if response.API_VERSION >= _WITH_REPLICA else more[-1]
+        return _Batches(b"" if error else batches or b""), aborted
 
 
-def _unpack(tp: TopicPartition, data: bytes, offset: int) -> Iterator[ConsumerRecord]:
-    """The records in a run of record batches, from an offset on. The last batch may be cut off."""
-    at = 0
-    while at + _LENGTH.size <= len(data):
-        _base, length = _LENGTH.unpack_from(data, at)
-        end = at + _LENGTH.size + length
-        if end > len(data):
-            return
-        for record in _records(tp, data[at:end]):
-            if record.offset >= offset:
-                yield _as_consumed(tp, record)
-        at = end
+class _Batches:
+    """A run of record batches, as the client takes them apart. The last one may be cut off."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def has_next(self) -> bool:
+        return self._at + _LENGTH.size <= len(self._data) and self._end <= len(self._data)
+
+    def next_batch(self) -> "_TolerantBatch":
+        start, self._at = self._at, self._end
+        return _TolerantBatch(self._data[start : self._at])
+
+    @property
+    def _end(self) -> int:
+        _base, length = _LENGTH.unpack_from(self._data, self._at)
+        return self._at + _LENGTH.size + int(length)
 
 
-def _records(tp: TopicPartition, data: bytes) -> Iterator[Any]:
-    batch = _DefaultRecordBatchPy(data)
-    if not batch.validate_crc():
-        raise CorruptRecordException(f"Invalid CRC - {tp}")
-    if not batch.is_control_batch:
-        iter(batch)  # takes the records out of their compression
-        batch._buffer = _Tolerant(batch._buffer)  # noqa: SLF001 # where its texts are decoded from
-        yield from batch
+class _TolerantBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # aiokafka ships no types
+    """A record batch whose texts need not be UTF-8."""
+
+    _buffer: bytearray
+
+    def __iter__(self) -> Self:
+        super().__iter__()  # takes the records out of their compression
+        self._buffer = _Tolerant(self._buffer)  # where the texts are decoded from
+        return self
 
 
 class _Tolerant(bytearray):
@@ -129,19 +173,3 @@ class _Tolerant(bytearray):
 
     def decode(self, encoding: str = "utf-8", errors: str = "surrogateescape") -> str:
         return super().decode(encoding, errors)
-
-
-def _as_consumed(tp: TopicPartition, record: Any) -> ConsumerRecord:
-    return ConsumerRecord(
-        tp.topic,
-        tp.partition,
-        record.offset,
-        record.timestamp,
-        record.timestamp_type,
-        record.key,
-        record.value,
-        record.checksum,
-        -1 if record.key is None else len(record.key),
-        -1 if record.value is None else len(record.value),
-        tuple(record.headers),
-    )

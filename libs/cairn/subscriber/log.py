@@ -90,13 +90,19 @@ async def end_offsets(context: Context, topics: Sequence[str]) -> Offsets:
 
 
 @asynccontextmanager
-async def open_log(context: Context, group: str | None = None) -> "AsyncIterator[Log]":
-    """Connect; with a group its committed offsets can be asked for and set. Raises BrokerUnreachable, TopicRefused."""
+async def open_log(
+    context: Context, group: str | None = None, *, isolation_level: str = "read_committed"
+) -> "AsyncIterator[Log]":
+    """Connect; with a group its committed offsets can be asked for and set.
+
+    What transactions wrote that were aborted is left out, unless asked for. Raises BrokerUnreachable, TopicRefused.
+    """
     consumer = RecordConsumer(
         bootstrap_servers=context.bootstrap_servers,
         client_id="cairn-reader",
         group_id=group,
         enable_auto_commit=False,
+        isolation_level=isolation_level,
         auto_offset_reset="none",  # a record that is gone must be told, not stepped over
         max_poll_interval_ms=_PATIENCE_MILLISECONDS,
         request_timeout_ms=int(ANSWER_SECONDS * 1000),
@@ -211,7 +217,8 @@ class Log:
         self._consumer.pause(*(ends.keys() - held.keys()))
         while held:
             if not all(held.values()):
-                await self._fetch(held)
+                if not await self._let_go(held, ends):
+                    await self._fetch(held)
                 continue
             tp = min(held, key=lambda one: held[one][0].timestamp)
             record = held[tp].popleft()
@@ -220,14 +227,19 @@ class Log:
                 self._consumer.pause(tp)
             yield record
 
+    async def _let_go(self, held: dict[TopicPartition, deque[Any]], ends: Mapping[TopicPartition, int]) -> bool:
+        """Leave the partitions that end with offsets that hold no record; whether there was one."""
+        ended = [tp for tp, records in held.items() if not records and await self._position(tp) >= ends[tp]]
+        for tp in ended:
+            del held[tp]
+        self._consumer.pause(*ended)
+        return bool(ended)
+
     async def _fetch(self, held: dict[TopicPartition, deque[Any]]) -> None:
         # A partition far ahead of the others in time must not fill the memory while they catch up.
         self._consumer.pause(*(tp for tp, records in held.items() if len(records) > _MOST_HELD))
         self._consumer.resume(*(tp for tp, records in held.items() if not records))
-        batches = await self._records(int(_RECORD_SECONDS * 1000))
-        if not batches:
-            raise self._silent()
-        for tp, batch in batches.items():
+        for tp, batch in (await self._more_records()).items():
             if tp in held:
                 held[tp].extend(batch)
 
@@ -238,12 +250,9 @@ class Log:
         left = {tp: end for tp, end in ends.items() if starts[tp] < end}
         self.go_to({tp: starts[tp] for tp in left})
         while left:
-            batches = await self._records(int(_RECORD_SECONDS * 1000))
-            for tp, batch in batches.items():
+            for tp, batch in (await self._more_records()).items():
                 yield tp, [record for record in batch if record.offset < left[tp]]
             ended = [tp for tp, end in left.items() if await self._position(tp) >= end]
-            if not batches and not ended:
-                raise self._silent()
             for tp in ended:
                 del left[tp]
             self._consumer.pause(*ended)
@@ -251,8 +260,13 @@ class Log:
     async def _position(self, tp: TopicPartition) -> int:
         return int(await reached(self._consumer.position(tp), self._servers, ANSWER_SECONDS, "reading"))
 
-    def _silent(self) -> BrokerUnreachable:
-        return BrokerUnreachable(f"Kafka at {self._servers} sends nothing for {_RECORD_SECONDS:g} s while reading")
+    async def _more_records(self) -> dict[TopicPartition, list[Any]]:
+        """Records that are known to be there; none where offsets were passed that hold none."""
+        before = self._consumer.known_positions()
+        batches = await self._records(int(_RECORD_SECONDS * 1000))
+        if not batches and self._consumer.known_positions() == before:
+            raise BrokerUnreachable(f"Kafka at {self._servers} sends nothing for {_RECORD_SECONDS:g} s while reading")
+        return batches
 
     async def follow(self, ends: Mapping[TopicPartition, int]) -> AsyncIterator[Any]:
         """Every record from the ends on, as it arrives."""

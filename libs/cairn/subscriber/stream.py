@@ -71,6 +71,7 @@ class Stream:
             "max_records": _MOST_RECORDS,
             "ack_policy": AckPolicy.MANUAL,
             "auto_offset_reset": "earliest",
+            "isolation_level": "read_committed",
             "no_reply": True,
             "max_poll_interval_ms": _PATIENCE_MILLISECONDS,
             "parser": parse_batch,

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from cairn.audit.leaf import decode_headers, encode_leaf
+from cairn.audit.leaf import decode_headers, encode_leaf, fill_holes
 from cairn.audit.merkle import Frontier, leaf_hash
 from cairn.audit.note import NoteError, WrongKeyError
 from cairn.audit.walk import Walk, checkpoint_keys, key_name, open_by_any, origin_of
@@ -168,7 +168,7 @@ class _Verification:
         self._compare_end(log, walk, intact=intact, left=len(subtrees))
 
     def _compare_end(self, log: str, walk: Walk, *, intact: bool, left: int) -> None:
-        size = walk.frontier.size
+        size = walk.size
         stored = self.store.execute("SELECT size, frontier FROM log WHERE log = ?", (log,)).fetchone()
         if intact and (stored != (size, walk.frontier.to_bytes()) or left):
             self.report.add(TAMPERED, f"{log}: the tree's edge is not that of the {size} records")
@@ -258,10 +258,11 @@ async def _compare_with_kafka(
                 report.add(
                     TRUNCATED, f"{topic}/{partition}: Kafka has {there} of the {size} records that were appended"
                 )
+        following = dict(first)
         async for record in kafka.read(first, {one: min(size, ends[one]) for one, size in sizes.items()}):
-            log = f"{record.topic}/{record.partition}"
-            query = 'SELECT leaf FROM entry WHERE log = ? AND "offset" = ?'
-            if store.execute(query, (log, record.offset)).fetchone() != (
-                leaf_hash(encode_leaf(raw_of(record, installation))),
-            ):
-                report.add(TAMPERED, f"{log} offset {record.offset}: Kafka has another record than was appended")
+            one, log = (record.topic, record.partition), f"{record.topic}/{record.partition}"
+            for raw in fill_holes([raw_of(record, installation)], following[one]):
+                query = 'SELECT leaf FROM entry WHERE log = ? AND "offset" = ?'
+                if store.execute(query, (log, raw.offset)).fetchone() != (leaf_hash(encode_leaf(raw)),):
+                    report.add(TAMPERED, f"{log} offset {raw.offset}: Kafka has another record than was appended")
+            following[one] = record.offset + 1
