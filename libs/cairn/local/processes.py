@@ -80,8 +80,11 @@ async def start(
     directory: Path | None = None,
     environment: Mapping[str, str] | None = None,
     log: Path | None = None,
+    shown: bool = False,
 ) -> Child:
     """Start a program in a session of its own, with output and errors appended to `log` or readable as `Child.lines`.
+
+    With `shown` they go where those of this process go.
 
     On Linux the kernel kills it when the thread that started it ends, however that ends: start children from the
     main thread. Elsewhere that protection does not exist, and a killed parent leaves its children running.
@@ -93,8 +96,8 @@ async def start(
             cwd=directory,
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=files.enter_context(log.open("ab")) if log else asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stdout=None if shown else files.enter_context(log.open("ab")) if log else asyncio.subprocess.PIPE,
+            stderr=None if shown else asyncio.subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=_death_with_parent(),
         )
