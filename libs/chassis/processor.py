@@ -58,7 +58,7 @@ class Processor:
     trust: Trust
     objects: ObjectStore
     clock: Callable[[], datetime]
-    committed: Callable[[], None] = lambda: None
+    committed: Callable[[], object] = lambda: None
     """Called after every commit: wakes the relay, the workers and the waits."""
     _quality: Quality = field(default_factory=Quality)
     _verdicts: dict[Place, Verdict] | None = field(default=None, init=False)

@@ -165,7 +165,7 @@ class Service:
         self._consumers = parts.make_consumers(broker, self._observe)
         working: list[Worker | Clerk] = [*parts.make_workers(children), *parts.make_clerks()]
         self._wake = [relay.woken.set, *(one.woken.set for one in working)]
-        self.processor.committed = partial(_call_soon, asyncio.get_running_loop(), self._committed)
+        self.processor.committed = partial(asyncio.get_running_loop().call_soon_threadsafe, self._committed)
         self._spawn("store", self._keep_store())
         self._spawn("relay", relay.run())
         await self._start_broker(broker)
@@ -297,7 +297,3 @@ class Service:
 
     def _measure(self) -> None:
         self.metrics.waiting.set(count_waiting(self.database))
-
-
-def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
-    loop.call_soon_threadsafe(function)
