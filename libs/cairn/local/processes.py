@@ -14,6 +14,7 @@ LINE_BYTES = 2**20
 """Longest line that `Child.lines` holds together; what is longer arrives in pieces."""
 
 _CHUNK_BYTES = 2**16
+_STOP_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -102,6 +103,15 @@ async def start(
             preexec_fn=_death_with_parent(),
         )
     return Child(name, process.pid, process)
+
+
+async def run(name: str, *command: str | Path, environment: Mapping[str, str]) -> int:
+    """Run a program whose output goes where ours goes; gives its exit code. Cancelled, it ends the program first."""
+    child = await start(name, *command, environment=environment, shown=True)
+    try:
+        return await child.wait()
+    finally:
+        await child.terminate(_STOP_SECONDS)
 
 
 def _death_with_parent() -> Callable[[], None] | None:

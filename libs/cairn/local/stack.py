@@ -16,11 +16,11 @@ from cairn.context import TRUST_FILE, UP_FILE, Context, NotRunning, Running, loa
 from cairn.events.catalogue import GATEWAY, SERVICES
 from cairn.events.identity import Installation
 from cairn.holding import hold
-from cairn.local import processes
 from cairn.local.errors import Missing, StartFailed
 from cairn.local.kafka import LocalKafka
 from cairn.local.keys import ensure_keys
 from cairn.local.ports import kept_ports
+from cairn.local.processes import run
 from cairn.local.supervisor import Program, Restarts, Say, Supervised
 from cairn.topics import create_topics
 
@@ -28,7 +28,6 @@ _READY_SECONDS = 90.0
 _BROKER_WATCH_SECONDS = 0.5
 _TOPICS_SECONDS = 60.0
 _ANSWER_SECONDS = 2.0
-_STOP_SECONDS = 10.0
 SERVING = "serving"
 
 
@@ -139,12 +138,7 @@ class Stack:
 
     async def _run(self, service: str, command: str, *flags: str) -> int:
         program = self._program(service, self._ports())
-        arguments = (*program.command, command, *flags)
-        child = await processes.start(service, *arguments, environment=program.environment, shown=True)
-        try:
-            return await child.wait()
-        finally:
-            await child.terminate(_STOP_SECONDS)
+        return await run(service, *program.command, command, *flags, environment=program.environment)
 
     def _refuse_empty_home(self) -> None:
         if not (self._home / "stores").is_dir():
