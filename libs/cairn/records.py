@@ -1,10 +1,11 @@
 """Reads whatever lies in Kafka, also what the client library refuses to hand out."""
 
+import asyncio
 from itertools import islice
 from typing import Any, SupportsIndex
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, PartitionRecords
+from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, FetchError, PartitionRecords
 from aiokafka.errors import CorruptRecordException, NoOffsetForPartitionError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.default_records import _DefaultRecordBatchPy
@@ -16,6 +17,10 @@ from cairn.events.identity import Installation
 
 _FETCH_BYTES = 1024 * 1024
 """Of a larger record batch Kafka sends the whole all the same."""
+_LOOK_MILLISECONDS = 50
+"""How often is looked at how far each partition has come."""
+_NOWHERE = TopicPartition("", -1)
+"""Asked of no partition, the client would answer for all."""
 
 
 def as_record(raw: ConsumerRecord, installation: Installation) -> Record:
@@ -44,19 +49,42 @@ class RecordConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships 
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
     ) -> dict[TopicPartition, list[ConsumerRecord]]:
-        """The records that are there, at most `max_records`; waits up to `timeout_ms` for the first."""
-        before = self._positions(partitions)
+        """The records that are there, at most `max_records`; waits up to `timeout_ms` for the first.
+
+        Gives none earlier, too, where it has come past offsets that hold no record: perhaps there is nothing more.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_ms / 1000
+        while True:
+            # Who asks for a partition whose position is not known yet would not know what it lets go of.
+            known = self._positions(partitions)
+            found = await self._take(known, min(timeout_ms, _LOOK_MILLISECONDS), max_records)
+            if found or loop.time() >= until or self._has_passed(known):
+                return found
+
+    def _has_passed(self, known: dict[TopicPartition, int]) -> bool:
+        now = self._positions(())
+        return any(now.get(tp, 0) > offset for tp, offset in known.items())
+
+    async def _take(
+        self, known: dict[TopicPartition, int], wait: int, max_records: int | None
+    ) -> dict[TopicPartition, list[ConsumerRecord]]:
         try:
             found: dict[TopicPartition, list[ConsumerRecord]] = await super().getmany(
-                *partitions, timeout_ms=timeout_ms, max_records=max_records
+                *([*known, *self._refused()] or [_NOWHERE]), timeout_ms=wait, max_records=max_records
             )
         except (UnicodeDecodeError, CorruptRecordException):
-            self._seek(before)
-            return await self._read(before, max_records)
+            self._seek(known)
+            return await self._read(known, max_records)
         except NoOffsetForPartitionError as error:
             await self._begin(*error.args)
             return {}
         return found
+
+    def _refused(self) -> list[TopicPartition]:
+        """Partitions of which there is nothing but an error, such as that the group knows no offset."""
+        kept, assigned = self._fetcher._records, self.assignment()  # noqa: SLF001 # no public way
+        return [tp for tp, one in kept.items() if tp in assigned and isinstance(one, FetchError)]
 
     async def _begin(self, tp: TopicPartition) -> None:
         """Read a partition from its beginning, of which the group knows nothing: it has come since the group began."""
@@ -64,7 +92,7 @@ class RecordConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships 
             await self.seek_to_beginning(tp)
 
     def _positions(self, partitions: tuple[TopicPartition, ...]) -> dict[TopicPartition, int]:
-        """The next offset of each partition that is read now."""
+        """The next offset of each partition that is read now, where it is known."""
         subscription = self._subscription.subscription
         assignment = subscription.assignment if subscription else None
         if assignment is None:
@@ -86,11 +114,10 @@ class RecordConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships 
         found: dict[TopicPartition, list[ConsumerRecord]] = {}
         for tp, offset in offsets.items():
             unpacking = await self._fetch(tp, offset)
-            records = list(islice(unpacking, left))
-            following[tp] = unpacking.next_fetch_offset
-            if records:
+            if records := list(islice(unpacking, left)):
                 found[tp] = records
                 left = None if left is None else left - len(records)
+            following[tp] = unpacking.next_fetch_offset
         self._seek(following)
         return {tp: records for tp, records in found.items() if tp in self.assignment()}
 

@@ -1,7 +1,7 @@
 """Brings records from Kafka to a service's processing, one batch after another, and commits offsets that trail."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,8 +39,11 @@ class Consumer:
     installation: Installation
     servers: str
     """Kafka's address, for messages."""
-    take: Callable[[Sequence[Record]], Any]
-    """Stores a batch; blocking. Raises what `retries` judges."""
+    take: Callable[[Sequence[Record], Mapping[Partition, int]], Any]
+    """Stores a batch; blocking; is given where partitions begin in which it leaves offsets out.
+
+    Raises what `retries` judges.
+    """
     trailing: Callable[[], dict[Partition, int]]
     """The offsets that may be committed; blocking."""
     run_blocking: Callable[..., Awaitable[Any]]
@@ -48,6 +51,8 @@ class Consumer:
     """Whether an error goes away by trying again."""
     observe: Callable[[Any, int], None]
     """Told what became of a batch of so many records."""
+    isolation_level: str
+    """Kafka's: `read_committed` leaves out what transactions wrote that were aborted."""
     session_milliseconds: int = 30_000
     stalled_seconds: float = 60.0
     """One that is behind and has taken nothing for so long is not ready."""
@@ -60,8 +65,10 @@ class Consumer:
     _subscriber: Any = None
     _committed: dict[Partition, int] = field(default_factory=dict)
     _taken: dict[Partition, int] = field(default_factory=dict)
-    _moved_at: float = 0.0
-    """When it last took something, or could have taken nothing, by the loop's clock."""
+    _taking: bool = False
+    """Whether something is at hand that is not stored yet."""
+    _moved_at: dict[Partition, float] = field(default_factory=dict)
+    """When something was last taken of each partition, or nothing could be, by the loop's clock."""
 
     def subscribe(self, broker: KafkaBroker, *, replicas: bool) -> None:
         """Declare the subscription: by group for replicas, else by hand, so that a restart goes on at once."""
@@ -71,6 +78,7 @@ class Consumer:
             "batch_timeout_ms": _BATCH_WAIT_MILLISECONDS,
             "ack_policy": AckPolicy.MANUAL,
             "auto_offset_reset": "earliest",
+            "isolation_level": self.isolation_level,
             "no_reply": True,
             "max_poll_interval_ms": 86_400_000,
             "max_partition_fetch_bytes": 4 * 1024 * 1024,
@@ -99,10 +107,10 @@ class Consumer:
 
     async def _consume(self, raw: Any) -> None:
         records = [as_record(one, self.installation) for one in raw]
-        failures = 0
+        failures, self._taking = 0, True
         while not self.stopped:
             try:
-                outcome = await self.run_blocking(self.take, records)
+                outcome = await self.run_blocking(self.take, records, await self._beginnings(records))
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # noqa: BLE001 # judged right here: waited out, or the end of this consumer
@@ -114,18 +122,37 @@ class Consumer:
                 log.warning("consumer.retry", consumer=self.name, error=repr(error)[:500], failures=failures)
                 await asyncio.sleep(backoff_seconds(failures, 0.1, _LONGEST_BACKOFF_SECONDS))
             else:
-                self.healthy = True
+                self.healthy, self._taking = True, False
                 self._note_taken(records)
                 self.observe(outcome, len(records))
                 return
         # Nothing behind this record may be taken, so this loop never asks for more.
         await asyncio.Event().wait()
 
+    async def _beginnings(self, records: Sequence[Record]) -> dict[Partition, int]:
+        """Where the partitions begin of which these leave offsets out. Raises BrokerUnreachable and TopicRefused."""
+        following = dict(self._taken)
+        holed: set[Partition] = set()
+        for record in records:
+            where = record.topic, record.partition
+            if record.offset > following.get(where, 0):
+                holed.add(where)
+            following[where] = record.offset + 1
+        if not holed:
+            return {}
+        wanted = {self._kafka(one): one for one in holed}
+        asking = self._subscriber.consumer.beginning_offsets(list(wanted))
+        found = await reached(asking, self.servers, ANSWER_SECONDS, "asking where the log begins")
+        return {wanted[tp]: offset for tp, offset in found.items()}
+
+    def _kafka(self, partition: Partition) -> KafkaPartition:
+        return KafkaPartition(self.installation.topic(partition[0]), partition[1])
+
     def _note_taken(self, records: Sequence[Record]) -> None:
         for record in records:
             where = record.topic, record.partition
             self._taken[where] = max(self._taken.get(where, 0), record.offset + 1)
-        self._moved_at = asyncio.get_running_loop().time()
+            self._moved_at[where] = asyncio.get_running_loop().time()
 
     def _stop(self, error: BaseException) -> None:
         self.healthy = False
@@ -135,7 +162,7 @@ class Consumer:
     async def keep_going(self) -> None:
         """Commit what may be committed, and look after Kafka, again and again, until cancelled."""
         loop = asyncio.get_running_loop()
-        looked_at = self._moved_at = loop.time()
+        looked_at = loop.time()
         while True:
             await asyncio.sleep(_COMMIT_SECONDS)
             try:
@@ -160,12 +187,12 @@ class Consumer:
         # Before the ends: a replica beside this one may be moving both.
         stored = await self.run_blocking(self.trailing)
         taken = {one: max(stored.get(one, 0), self._taken.get(one, 0)) for one in partitions_of(self.topics)}
-        wanted = {KafkaPartition(self.installation.topic(t), p): (t, p) for t, p in taken}
+        wanted = {self._kafka(one): one for one in taken}
         try:
             asking = consumer.end_offsets(list(wanted))
             found = await reached(asking, self.servers, ANSWER_SECONDS, "asking where the log ends")
         except (BrokerUnreachable, TopicRefused) as error:
-            self._moved_at = asyncio.get_running_loop().time()
+            self._moved_at.clear()
             self._say(f"the consumer {self.name} hears nothing: {error}")
             return
         ends = {wanted[tp]: end for tp, end in found.items()}
@@ -174,14 +201,19 @@ class Consumer:
                 self._stop(records_lost(one, end, f"{self.group} took it to {taken[one]}"))
                 return
         mine = {wanted[tp] for tp in consumer.assignment() if tp in wanted}
-        self._judge([one for one in sorted(mine) if ends[one] > taken[one]])
+        behind = {one for one in mine if ends[one] > taken[one]}
+        if not self._taking:  # behind the last record may lie the end of its transaction, which nobody takes
+            passed = consumer.known_positions()
+            behind = {one for one in behind if passed.get(self._kafka(one), 0) < ends[one]}
+        self._judge(behind)
 
-    def _judge(self, behind: list[Partition]) -> None:
+    def _judge(self, behind: set[Partition]) -> None:
         now = asyncio.get_running_loop().time()
-        if not behind or not self.healthy:  # one that waits for its store says so itself
-            self._moved_at = now
-        if behind and now - self._moved_at >= self.stalled_seconds:
-            (topic, partition), seconds = behind[0], now - self._moved_at
+        waiting = behind if self.healthy else set()  # one that waits for its store says so itself
+        self._moved_at = {one: self._moved_at.get(one, now) for one in waiting}
+        stalled = [one for one in sorted(waiting) if now - self._moved_at[one] >= self.stalled_seconds]
+        if stalled:
+            (topic, partition), seconds = stalled[0], now - self._moved_at[stalled[0]]
             self._say(f"the consumer {self.name} is behind in {topic}/{partition}: it took nothing for {seconds:.0f} s")
         else:
             self._say("")
@@ -203,7 +235,7 @@ class Consumer:
         }
         if not moved:
             return
-        wanted = {KafkaPartition(self.installation.topic(t), p): offset for (t, p), offset in moved.items()}
+        wanted = {self._kafka(one): offset for one, offset in moved.items()}
         try:
             async with asyncio.timeout(10):
                 await consumer.commit(wanted)

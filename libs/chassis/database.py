@@ -11,6 +11,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, Engine, create_engine, delete, event, insert, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as NoConnectionInTime
 from sqlmodel import Session, SQLModel
 
 from chassis import ledger
@@ -23,6 +24,8 @@ _WRITE = re.compile(
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
 _UNFINISHED = "rebuilding"
+_READ_ONLY = "25006"
+"""PostgreSQL's code for a server that only reads: a standby, until it takes over."""
 _POSTGRES = {
     "options": "-c lock_timeout=60s -c idle_in_transaction_session_timeout=120s -c tcp_keepalives_idle=30",
     "connect_timeout": 10,
@@ -158,8 +161,9 @@ class Database:
 def is_infrastructure(error: BaseException) -> bool:
     """Whether trying again later may help: the store, the disk or the network is in trouble, not the event."""
     if isinstance(error, DBAPIError):
-        return isinstance(error, OperationalError) or error.connection_invalidated
-    return isinstance(error, (OSError, StoreHeld))
+        read_only = getattr(error.orig, "sqlstate", None) == _READ_ONLY
+        return isinstance(error, OperationalError) or error.connection_invalidated or read_only
+    return isinstance(error, (OSError, StoreHeld, NoConnectionInTime))
 
 
 def describe(error: BaseException) -> str:

@@ -127,8 +127,11 @@ class Appender:
 
     name: str
     topics: tuple[str, ...]
-    append: Callable[[Session, Sequence[Record]], None]
-    """Stores new records of one partition, in order, without a gap."""
+    append: Callable[[Session, int, Sequence[Record]], None]
+    """Stores new records of one partition, in order; is given the offset up to which it has stored them before.
+
+    An offset from there on that none of them has holds no record.
+    """
 
 
 @dataclass(frozen=True, slots=True)

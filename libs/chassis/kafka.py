@@ -83,14 +83,20 @@ class Log:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, bootstrap_servers: str, installation: Installation, group: str | None = None
+        cls,
+        bootstrap_servers: str,
+        installation: Installation,
+        group: str | None = None,
+        *,
+        isolation_level: str = "read_uncommitted",
     ) -> "AsyncIterator[Log]":
-        """Connect. Raises KafkaUnreachable."""
+        """Connect. What lies in the log is read as it is, also what was aborted. Raises KafkaUnreachable."""
         consumer = RecordConsumer(
             bootstrap_servers=bootstrap_servers,
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="none",
+            isolation_level=isolation_level,
             max_partition_fetch_bytes=_FETCH_BYTES,
             fetch_max_wait_ms=10,  # all that is asked for is there: who waits for more only holds up the next question
         )
@@ -147,7 +153,10 @@ class Log:
             raise GroupInUse(str(error)) from error
 
     async def read(self, start: Mapping[Partition, int], end: Mapping[Partition, int]) -> AsyncGenerator[Record]:
-        """Every record from `start` up to, not including, `end`; order is kept within a partition."""
+        """Every record from `start` up to, not including, `end`; order is kept within a partition.
+
+        Where only what is committed is read, `end` must not lie past what is.
+        """
         left = {self._kafka(one): end[one] for one, first in start.items() if first < end[one]}
         if not left:
             return

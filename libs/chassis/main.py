@@ -15,6 +15,7 @@ from cairn.objects import StoreUnreachable
 from chassis.database import Database, StoreError, describe, is_infrastructure
 from chassis.definition import Definition
 from chassis.digest import combine, digest_tables
+from chassis.holding import StoreHeld, StoreReplaced
 from chassis.kafka import KafkaUnreachable, Log
 from chassis.logs import configure_logs
 from chassis.processor import module_of
@@ -42,6 +43,8 @@ def run_command(build: Callable[[Settings], Definition], settings: type[Settings
         if name not in commands:
             return _say(f"unknown command {name!r}; known are: {', '.join(commands)}", USAGE)
         return commands[name](definition, read, *rest)
+    except (StoreHeld, StoreReplaced) as error:
+        return _say(str(error), UNREACHABLE)
     except (SettingsError, StoreError, TrustError, DeclarationError) as error:
         return _say(str(error), USAGE)
     except (KafkaUnreachable, StoreUnreachable) as error:
@@ -82,8 +85,15 @@ def _rebuild(definition: Definition, settings: ServiceSettings, *arguments: str)
 
 async def _rebuild_from_log(service: Service) -> None:
     installation = service.processor.voice.installation
-    async with Log.open(service.settings.bootstrap_servers, installation, service.group) as log:
-        await Rebuild(service.definition, service.database, service.processor, log, show_progress).run()
+    servers = service.settings.bootstrap_servers
+    async with (
+        Log.open(servers, installation, service.group) as log,
+        Log.open(servers, installation, isolation_level="read_committed") as heard,
+    ):
+        rebuild = Rebuild(service.definition, service.database, service.processor, log, heard, show_progress)
+        await rebuild.run()
+    if rebuild.left_out:
+        print(f"{rebuild.left_out} records cannot be handled and are parked now", file=sys.stderr)  # noqa: T201 # a message to a person
 
 
 def _digest(definition: Definition, settings: ServiceSettings, *arguments: str) -> int:

@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from cairn.events.catalogue import type_of
 from cairn.events.codec import Malformed, Record
-from cairn.events.operations import RecordParked, RecordRedriven
+from cairn.events.operations import RecordDiscarded, RecordParked, RecordRedriven
 from cairn.events.requests import RedriveRequested
 from cairn.events.values import Digest, EventRef, Reason
 from cairn.objects import StoreUnreachable
@@ -24,7 +24,9 @@ from chassis.upsert import insert_or_ignore, upsert
 if TYPE_CHECKING:
     from chassis.processor import Processor
 
-_PARKED = type_of(RecordParked).name
+_JUDGED: dict[str, type[RecordParked | RecordRedriven | RecordDiscarded]] = {
+    type_of(facts).name: facts for facts in (RecordParked, RecordRedriven, RecordDiscarded)
+}
 _REDRIVEN = type_of(RecordRedriven).name
 
 
@@ -38,25 +40,39 @@ class Unfit(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was told of a record that is still to be taken, in an earlier life of the store."""
+    """What was told of a record, in an earlier life of the store."""
 
     reason: Malformed
-    """Why it was parked."""
+    """Why it was parked last."""
     parking: int
-    """Which parking of it this was, from 1."""
+    """Which parking of it that was, from 1."""
     applied: bool
-    """Whether it was applied all the same: then not it was at fault, but the work that it asked for."""
+    """Whether it was applied when it came: then not it was at fault, but the work that it asked for."""
+    state: str = "parked"
+    """As a parked row has it: parked, redriven or discarded."""
     driven_by: EventRef | None = None
-    """The request that had it driven again, if one had."""
-
-    @property
-    def state(self) -> str:
-        """As a parked row has it."""
-        return "redriven" if self.driven_by else "parked"
+    """The first request that had it driven again, if one had: what was driven again since had been applied by then."""
 
     def stands(self, connection: Connection) -> bool:
         """Whether the record is to be parked again: nobody had it driven, or who had is still to be heard."""
         return not self.applied and (self.driven_by is None or not inbox.holds(connection, self.driven_by))
+
+
+Told = RecordParked | RecordRedriven | RecordDiscarded
+
+
+def judge(known: Verdict | None, facts: Told) -> Verdict | None:
+    """The verdict on a record after one more of what was told of it, in order."""
+    match facts:
+        case RecordParked():
+            reason = Malformed(facts.reason.code, facts.reason.text)
+            first = known or Verdict(reason, facts.parking, facts.applied)
+            return replace(first, reason=reason, parking=facts.parking, state="parked")
+        case RecordRedriven():
+            request = next(iter(facts.reason.evidence), None)
+            return known and replace(known, state="redriven", driven_by=known.driven_by or request)
+        case RecordDiscarded():
+            return known and replace(known, state="discarded")
 
 
 def load_verdicts(connection: Connection, positions: Mapping[Partition, int]) -> dict[Place, Verdict]:
@@ -65,17 +81,13 @@ def load_verdicts(connection: Connection, positions: Mapping[Partition, int]) ->
     There is something only where a rebuild ended, at the group's offsets, before what the service had taken.
     """
     verdicts: dict[Place, Verdict] = {}
-    for type_name, value in find_told(connection, _PARKED, _REDRIVEN):
-        facts = (RecordParked if type_name == _PARKED else RecordRedriven).model_validate_json(value, extra="ignore")
+    for type_name, value in find_told(connection, *_JUDGED):
+        facts = _JUDGED[type_name].model_validate_json(value, extra="ignore")
         place = Place(facts.topic, facts.partition, facts.offset)
         if facts.offset < positions.get((facts.topic, facts.partition), 0):
             continue
-        if isinstance(facts, RecordParked):
-            verdicts[place] = Verdict(
-                Malformed(facts.reason.code, facts.reason.text), facts.parking, applied=facts.applied
-            )
-        elif place in verdicts:
-            verdicts[place] = replace(verdicts[place], driven_by=next(iter(facts.reason.evidence), None))
+        if verdict := judge(verdicts.get(place), facts):
+            verdicts[place] = verdict
     return verdicts
 
 
@@ -158,6 +170,7 @@ def park_applied(transaction: Transaction, place: Place, digest: Digest, reason:
         unreadable_cause(place),
         transaction.positions,
         told=transaction.told,
+        told_before=transaction.told_before,
     )
     parked = RecordParked(
         service=transaction.voice.service,
@@ -170,6 +183,7 @@ def park_applied(transaction: Transaction, place: Place, digest: Digest, reason:
         applied=True,
     )
     step.tell(parked, n=row["parking"])
+    transaction.told_before = step.told_before
 
 
 def _lies_at(place: Place) -> Any:

@@ -1,6 +1,6 @@
 """Takes records, one batch a transaction: position, inbox, project, handle, project what was told, outbox."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -23,7 +23,7 @@ from chassis.transaction import Place, Told, Transaction, Voice
 
 
 class StoreBehind(Exception):
-    """The store has not seen records that its group has passed: it must be rebuilt."""
+    """The store has not seen records that its consumer has passed: it must be rebuilt."""
 
 
 @dataclass(slots=True)
@@ -58,14 +58,17 @@ class Processor:
     trust: Trust
     objects: ObjectStore
     clock: Callable[[], datetime]
-    committed: Callable[[], None] = lambda: None
+    committed: Callable[[], object] = lambda: None
     """Called after every commit: wakes the relay, the workers and the waits."""
     _quality: Quality = field(default_factory=Quality)
     _verdicts: dict[Place, Verdict] | None = field(default=None, init=False)
     """What was told of records that are still to be taken; None until somebody looked."""
 
-    def take(self, records: Sequence[Record]) -> Outcome:
+    def take(self, records: Sequence[Record], beginnings: Mapping[Partition, int]) -> Outcome:
         """Apply a batch in one transaction, each record in a savepoint of its own.
+
+        `beginnings` says of partitions in which offsets are left out where they begin: before the store's position
+        nothing is lost, and an offset without a record is the end of a transaction.
 
         Raises StoreBehind, TooManyBad, and whatever tells that the infrastructure is in trouble; nothing is
         committed then.
@@ -73,23 +76,30 @@ class Processor:
         if len(records) == 1:
             # Alone in its transaction a record needs no savepoint, unless it must be parked.
             try:
-                return self._take_batch(records, self._apply)
+                return self._take_batch(records, beginnings, self._apply)
             except Exception as error:  # noqa: BLE001 # raised again where it is not the record's fault
                 parking.reason_of(error)
-        return self._take_batch(records, self.try_to_take)
+        return self._take_batch(records, beginnings, self.try_to_take)
 
-    def _take_batch(self, records: Sequence[Record], attempt: Attempt) -> Outcome:
+    def _take_batch(self, records: Sequence[Record], beginnings: Mapping[Partition, int], attempt: Attempt) -> Outcome:
         outcome, quality = Outcome(), self._quality.copy()
         try:
             with self.database.begin() as session:
-                self._take_all(session, records, attempt, outcome)
+                self._take_all(session, records, beginnings, attempt, outcome)
         except BaseException:
             self._quality = quality  # what is rolled back will be judged again
             raise
         self.committed()
         return outcome
 
-    def _take_all(self, session: Session, records: Sequence[Record], attempt: Attempt, outcome: Outcome) -> None:
+    def _take_all(
+        self,
+        session: Session,
+        records: Sequence[Record],
+        beginnings: Mapping[Partition, int],
+        attempt: Attempt,
+        outcome: Outcome,
+    ) -> None:
         connection = session.connection()
         positions = load_positions(connection, DECIDER)
         if self._verdicts is None:
@@ -99,7 +109,8 @@ class Processor:
             where = (record.topic, record.partition)
             if record.offset < positions.get(where, 0):
                 continue
-            self._refuse_gap(record, positions.get(where, 0))
+            if is_loss(record, positions.get(where, 0), beginnings):
+                raise self._behind(record, positions.get(where, 0))
             self._take_one(session, record, positions, attempt, outcome)
             positions[where] = moved[where] = record.offset + 1
         save_positions(connection, DECIDER, moved)
@@ -121,12 +132,11 @@ class Processor:
             parking.keep(session.connection(), record, verdict.reason, verdict.state, verdict.parking)
         outcome.add(taken)
 
-    def _refuse_gap(self, record: Record, expected: int) -> None:
-        if record.offset > expected:
-            raise StoreBehind(
-                f"{record.topic}/{record.partition} continues at {record.offset}, the store has seen it to {expected}: "
-                f"stop all replicas and run `python -P -m {module_of(self.definition.name)} rebuild`"
-            )
+    def _behind(self, record: Record, expected: int) -> StoreBehind:
+        return StoreBehind(
+            f"{record.topic}/{record.partition} continues at {record.offset}, the store has seen it to {expected}: "
+            f"stop all replicas and run `python -P -m {module_of(self.definition.name)} rebuild`"
+        )
 
     def try_to_take(
         self, session: Session, record: Record, positions: dict[Partition, int], place: Place | None = None
@@ -246,6 +256,11 @@ class Processor:
             envelope = message.envelope
             raise Unfit(Malformed("id-reused", f"{envelope.source} used the id {envelope.id} for other content before"))
         return claimed is inbox.Claim.NEW
+
+
+def is_loss(record: Record, expected: int, beginnings: Mapping[Partition, int]) -> bool:
+    """Whether records are missing before this one: the log begins past them, or nobody looked where it begins."""
+    return record.offset > expected and beginnings.get((record.topic, record.partition), record.offset) > expected
 
 
 def module_of(service: str) -> str:

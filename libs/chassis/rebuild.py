@@ -2,12 +2,12 @@
 
 import math
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 
 from sqlmodel import Session
 
-from cairn.events.catalogue import topics_owned_by
+from cairn.events.catalogue import ALL_SERVICES, TOPICS, topics_owned_by
 from cairn.events.codec import Heard, Malformed, Record
 from cairn.events.operations import RecordDiscarded, RecordParked, RecordRedriven
 from chassis import ledger
@@ -17,31 +17,18 @@ from chassis.definition import Appender, Definition
 from chassis.kafka import LogReader, Partition, partitions_of
 from chassis.ledger import Origin
 from chassis.outbox import add_told, position_of, save_sequences
-from chassis.parking import parked_row
+from chassis.parking import Unfit, Verdict, judge, keep
 from chassis.positions import DECIDER, save_positions
-from chassis.processor import Processor, StoreBehind, sequence_of
+from chassis.processor import Processor, sequence_of
 from chassis.standing import own_event
 from chassis.transaction import Place
-from chassis.upsert import insert_or_ignore
 
 _BATCH = 500
+_UNTRUSTED = frozenset({"signature", "not-allowed", "unsigned"})
 
 
 class RebuildError(StoreError):
     """The log does not suffice to rebuild the store; the message says where."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What was told of a record that could not be handled."""
-
-    state: str
-    """As a parked row has it: parked, redriven or discarded."""
-    reason: Malformed
-    parking: int
-    """Which parking of it this was, from 1."""
-    applied: bool
-    """Whether it was applied all the same: then not it was at fault, but the work that it asked for."""
 
 
 @dataclass(slots=True)
@@ -72,17 +59,27 @@ class Rebuild:
     database: Database
     processor: Processor
     log: LogReader
+    heard: LogReader
+    """The same log, without what was aborted: that is not heard."""
     progress: Callable[[str, int, int], None]
     """Told what is read, how far, and how much there is."""
     verdicts: dict[tuple[str, int, int], Verdict] = field(default_factory=dict)
     """By topic, partition and offset of the record."""
     driven: Driven = field(default_factory=Driven)
+    left_out: int = 0
+    """How many records could not be handled of which nothing was told: they are parked now."""
 
     async def run(self) -> None:
         """Delete every table and make it anew. Raises RebuildError; an unfinished rebuild refuses to start."""
         heard = partitions_of(self.definition.hears)
         committed = await self.log.committed(heard)
-        never = [f"{topic}/{partition}" for (topic, partition), offset in committed.items() if offset is None]
+        begun = {topic for (topic, _), offset in committed.items() if offset is not None}
+        # A topic of which it has no partition, beside others that it has, is one that only this version hears.
+        never = [
+            f"{topic}/{partition}"
+            for (topic, partition), offset in committed.items()
+            if offset is None and (topic in begun or not begun)
+        ]
         if never:
             raise RebuildError(
                 f"the group has no committed offset for {', '.join(never[:5])}: it is not known how far "
@@ -121,11 +118,12 @@ class Rebuild:
         for topic in topics:
             partitions = partitions_of([topic.name])
             ends = await self.log.ends(partitions)
-            await self._each_batch(topic.name, dict.fromkeys(partitions, 0), ends, self._take_own)
+            records = self.log.read(dict.fromkeys(partitions, 0), ends)
+            await self._each_batch(topic.name, records, sum(ends.values()), self._take_own)
 
     async def _read_heard(self, committed: dict[Partition, int]) -> None:
-        start = dict.fromkeys(committed, 0)
-        await self._each_batch("heard topics", start, committed, self._take_heard)
+        records = self.heard.read(dict.fromkeys(committed, 0), committed)
+        await self._each_batch("heard topics", records, sum(committed.values()), self._take_heard)
         with self.database.begin() as session:
             for partition in committed:
                 # What was driven past the offset counts too: what lies between is handled again, after it.
@@ -136,35 +134,30 @@ class Rebuild:
     async def _append(self, appender: Appender) -> None:
         partitions = partitions_of(appender.topics)
         ends = await self.log.ends(partitions)
+        beginnings = dict.fromkeys(partitions, 0)  # no other was let in
         batches: dict[Partition, list[Record]] = {}
         taken, total = 0, sum(ends.values())
         async for record in self.log.read(dict.fromkeys(partitions, 0), ends):
             batch = batches.setdefault((record.topic, record.partition), [])
             batch.append(record)
             if len(batch) >= _BATCH:
-                taken += self._take_raw(appender, batch)
+                taken += take_raw(self.database, appender, batch, beginnings)
                 batch.clear()
                 self.progress(appender.name, taken, total)
         for batch in batches.values():
-            taken += self._take_raw(appender, batch)
+            taken += take_raw(self.database, appender, batch, beginnings)
         self.progress(appender.name, taken, total)
-
-    def _take_raw(self, appender: Appender, batch: list[Record]) -> int:
-        try:
-            return take_raw(self.database, appender, batch)
-        except StoreBehind as error:
-            raise RebuildError(f"the log has lost records: {error}. Restore them from an archive first") from error
 
     async def _each_batch(
         self,
         what: str,
-        start: dict[Partition, int],
-        end: dict[Partition, int],
+        records: AsyncIterator[Record],
+        total: int,
         take: Callable[[Session, Record], None],
     ) -> None:
-        total, done = sum(end.values()), 0
+        done = 0
         batch: list[Record] = []
-        async for record in self.log.read(start, end):
+        async for record in records:
             batch.append(record)
             if len(batch) >= _BATCH:
                 self._store(batch, take)
@@ -218,16 +211,10 @@ class Rebuild:
         facts = heard.facts
         if isinstance(facts, (RecordParked, RecordRedriven, RecordDiscarded)):
             where = (facts.topic, facts.partition, facts.offset)
-            position = heard_positions(heard.message.envelope.basis).get(where[:2], 0)
-            known = self.verdicts.get(where)
-            if isinstance(facts, RecordParked):
-                applied = known.applied if known else facts.applied
-                reason = Malformed(facts.reason.code, facts.reason.text)
-                self.verdicts[where] = Verdict("parked", reason, facts.parking, applied)
-            elif known:
-                state = "redriven" if isinstance(facts, RecordRedriven) else "discarded"
-                self.verdicts[where] = replace(known, state=state)
+            if verdict := judge(self.verdicts.get(where), facts):
+                self.verdicts[where] = verdict
             if isinstance(facts, RecordRedriven):
+                position = heard_positions(heard.message.envelope.basis).get(where[:2], 0)
                 self.driven.at.setdefault(where, position)  # what was driven again since had been applied by then
 
     def _take_heard(self, session: Session, record: Record) -> None:
@@ -240,15 +227,17 @@ class Rebuild:
         elif where in self.driven.at:
             self.driven.hold(record)
         if verdict:
-            connection = session.connection()
-            row = parked_row(record, verdict.reason, verdict.state, verdict.parking)
-            connection.execute(insert_or_ignore(connection, ledger.PARKED), row)
+            keep(session.connection(), record, verdict.reason, verdict.state, verdict.parking)
 
     def _apply(self, session: Session, record: Record) -> None:
         try:
             heard = self.processor.heard(record)
             if heard is None or not self.processor.is_new(session, heard.message):
                 return
+        except Unfit as unfit:
+            self._leave_out(session, record, unfit.reason)
+            return
+        try:
             place = Place(record.topic, record.partition, record.offset)
             sequence = sequence_of(heard.message)
             self.processor.project(session, heard.facts, Origin.of(heard.message), sequence, place)
@@ -259,6 +248,16 @@ class Rebuild:
                 f"the record {record.topic}/{record.partition}/{record.offset} was applied before, but cannot be now: "
                 f"{error}"
             ) from error
+
+    def _leave_out(self, session: Session, record: Record, reason: Malformed) -> None:
+        """Park what was never looked at before: an earlier version may have passed over all of its type."""
+        if reason.code in _UNTRUSTED and TOPICS[record.topic].owner in ALL_SERVICES:
+            raise RebuildError(
+                f"the record {record.topic}/{record.partition}/{record.offset} cannot be trusted now: {reason.text}. A "
+                "key that was replaced stays in the trust file (CAIRN_TRUST_FILE)"
+            )
+        keep(session.connection(), record, reason)
+        self.left_out += 1
 
 
 def show_progress(what: str, done: int, total: int) -> None:

@@ -61,6 +61,8 @@ class Relay:
     failpoints: Failpoints
     send_seconds: float = 15.0
     """How long a record batch may take."""
+    stalled_seconds: float = 60.0
+    """One that could send nothing to a partition for so long is in trouble."""
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     _producer: AIOKafkaProducer | None = None
     _connecting: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -68,6 +70,17 @@ class Relay:
     _acknowledged: list[tuple[int, int, int]] = field(default_factory=list)
     """What Kafka has, and the store does not know yet: (position, partition, offset)."""
     _failures: Counter[Partition] = field(default_factory=Counter)
+    _failing_since: dict[Partition, float] = field(default_factory=dict)
+    """By the loop's clock."""
+
+    @property
+    def trouble(self) -> str:
+        """Why what was told does not go out, if that has been so for long."""
+        now = asyncio.get_running_loop().time()
+        for (topic, partition), since in sorted(self._failing_since.items()):
+            if now - since >= self.stalled_seconds:
+                return f"the relay could send nothing to {topic}/{partition} for {now - since:.0f} s"
+        return ""
 
     async def run(self) -> None:
         """Publish until cancelled; trouble is retried for ever with backoff."""
@@ -120,8 +133,10 @@ class Relay:
         try:
             await self._publish(partition, rows)
             del self._failures[partition]
+            self._failing_since.pop(partition, None)
         except Exception as error:  # noqa: BLE001 # whatever went wrong, what waits must still go out
             self._failures[partition] += 1
+            self._failing_since.setdefault(partition, asyncio.get_running_loop().time())
             failures = self._failures[partition]
             log.warning("relay.retry", topic=partition[0], partition=partition[1], error=repr(error), failures=failures)
             self.woken.set()  # what went out before the trouble can be confirmed

@@ -63,6 +63,7 @@ class Service:
     _port: int = 0
     _starting: bool = True
     _store_trouble: str = ""
+    _relay: Relay | None = None
     _consumers: list[Consumer] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _wake: list[Callable[[], None]] = field(default_factory=list)
@@ -159,11 +160,12 @@ class Service:
         if self.definition.works and self.definition.preload:
             children.start()
         parts = self._parts
-        relay, broker = parts.make_relay(), parts.make_broker()
+        self._relay = relay = parts.make_relay()
+        broker = parts.make_broker()
         self._consumers = parts.make_consumers(broker, self._observe)
         working: list[Worker | Clerk] = [*parts.make_workers(children), *parts.make_clerks()]
         self._wake = [relay.woken.set, *(one.woken.set for one in working)]
-        self.processor.committed = partial(_call_soon, asyncio.get_running_loop(), self._committed)
+        self.processor.committed = partial(asyncio.get_running_loop().call_soon_threadsafe, self._committed)
         self._spawn("store", self._keep_store())
         self._spawn("relay", relay.run())
         await self._start_broker(broker)
@@ -290,11 +292,8 @@ class Service:
 
     def _unready(self) -> list[str]:
         starting = "starting" if self._starting else ""
-        return list(filter(None, [starting, self._store_trouble, *(one.unready for one in self._consumers)]))
+        relay = self._relay.trouble if self._relay else ""
+        return list(filter(None, [starting, self._store_trouble, *(one.unready for one in self._consumers), relay]))
 
     def _measure(self) -> None:
         self.metrics.waiting.set(count_waiting(self.database))
-
-
-def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
-    loop.call_soon_threadsafe(function)

@@ -6,12 +6,15 @@ from functools import partial
 from typing import Any
 
 from cairn.events.catalogue import topics_owned_by
-from cairn.events.codec import Heard, Malformed, Record, appended_at, check, read
+from cairn.events.codec import Heard, Malformed, Record, appended_at, check, read, signed_source
 from chassis.database import Database, StoreError
 from chassis.kafka import GroupInUse, Log, Partition, partitions_of
 from chassis.outbox import confirm, confirmed_ends, position_of
 from chassis.positions import DECIDER, load_positions, save_positions
 from chassis.processor import Processor, module_of
+
+_NOT_OURS = frozenset({"signature", "not-allowed", "unsigned", "wrong-topic"})
+"""What is wrong with what others wrote."""
 
 
 class MustRebuild(StoreError):
@@ -121,16 +124,21 @@ async def _check_heard_topics(
 def own_event(processor: Processor, record: Record) -> Heard | None:
     """The checked event in a record of one's own topic; None for what a stranger wrote: the auditor's business.
 
-    Raises StoreError for one in the service's own name whose key the trust file does not admit: to leave it out would
-    be to forget it.
+    Raises StoreError for one that the service itself told and that cannot be checked or read: to leave it out would be
+    to forget it.
     """
     message = read(record)
-    if isinstance(message, Malformed):
-        return None
     voice, trust = processor.voice, processor.trust
-    heard = check(message, voice.installation, trust)
+    heard = message if isinstance(message, Malformed) else check(message, voice.installation, trust)
     if isinstance(heard, Heard):
         return heard
+    if heard.code not in _NOT_OURS and signed_source(record, voice.installation, trust) == voice.source:
+        raise StoreError(
+            f"{record.topic}/{record.partition}/{record.offset} holds an event of {voice.service} that this version "
+            f"cannot read: {heard.text}. Run the version that told it, or a later one"
+        )
+    if isinstance(message, Malformed):
+        return None
     envelope = message.envelope
     key = trust.key(envelope.keyid)
     admitted = key is not None and key.valid_at(appended_at(record))

@@ -174,7 +174,7 @@ class Actor:
 
     def take(self, records: Sequence[Record]) -> Outcome:
         """Handle records as one batch."""
-        return self.processor.take(records)
+        return self.processor.take(records, {})
 
     def take_new(self) -> int:
         """Handle what is new on the log; how many records that was."""
@@ -182,7 +182,7 @@ class Actor:
         for partition, records in sorted(self.world.log.items()):
             start = self.offsets.get(partition, 0)
             if partition[0] in self.definition.hears and start < len(records):
-                self.processor.take(records[start:])
+                self.processor.take(records[start:], {})
                 self.offsets[partition] = len(records)
                 taken += len(records) - start
         return taken
@@ -194,7 +194,7 @@ class Actor:
             for partition, records in sorted(self.world.log.items()):
                 start = self.appended.get((appender.name, partition), 0)
                 if partition[0] in appender.topics and start < len(records):
-                    take_raw(self.database, appender, records[start:])
+                    take_raw(self.database, appender, records[start:], {})
                     self.appended[appender.name, partition] = len(records)
                     taken += len(records) - start
         return taken

@@ -103,11 +103,13 @@ class Transaction:
         """The session's connection, for the chassis's own tables."""
         return self.session.connection()
 
-    def tell(self, facts: Event, n: int | str | None = None) -> EventRef:
+    def tell(self, facts: Event, n: int | str | None = None, *, fenced: bool = False) -> EventRef:
         """Tell the world, if and only if this transaction commits; returns how the event is named.
 
         `n` sets apart several events of one type and subject from one cause; it is counted unless given. Telling
-        what was told already tells nothing. Raises NotOwner, TwoDecisions, EventTooLarge.
+        what was told already tells nothing; nor does another decision on a key on which the cause led to one in an
+        earlier life of the store, unless it is `fenced`: the store itself shows the handler that it was told, whatever
+        led to it, and the cause may have led to something else first. Raises NotOwner, TwoDecisions, EventTooLarge.
         """
         entry = type_of(facts)
         topic = topic_for(entry, self.voice.service)
@@ -115,7 +117,7 @@ class Transaction:
             raise NotOwner(f"{self.voice.service} may not tell {entry.name}: {topic.name} belongs to {topic.owner}")
         subject, key = entry.subject_of(facts), entry.key_of(facts)
         event_id = self._id_for(entry.name, subject, n)
-        known = self._known(event_id, entry.name, topic.name, key)
+        known = self._known(event_id, entry.name, topic.name, key, fenced=fenced)
         if known is not None:
             return known
         self._refuse_second_key(topic.name, key)
@@ -158,14 +160,15 @@ class Transaction:
         voice = self.voice
         return told_id(voice.installation.namespace, voice.source, self.cause.cause, type_name, subject, n)
 
-    def _known(self, event_id: str, type_name: str, topic: str, key: str) -> EventRef | None:
+    def _known(self, event_id: str, type_name: str, topic: str, key: str, *, fenced: bool) -> EventRef | None:
         """What was told already under this id; or what this cause led to on this key in an earlier life of the store:
         decided is decided."""
         for told in self.told:
             if told.origin.id == event_id:
                 return told.origin.ref
         for row in outbox.find_related(self.connection, event_id, self.cause.name):
-            if row.event_id == event_id or (self.place is not None and _is_same_decision(row, type_name, topic, key)):
+            same = self.place is not None and not fenced and _is_same_decision(row, type_name, topic, key)
+            if same or row.event_id == event_id:
                 return _ref(self.voice.source, row.event_id, row.type, row.value)
         return None
 

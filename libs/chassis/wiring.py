@@ -3,7 +3,7 @@
 import contextlib
 import os
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 from faststream.kafka import KafkaBroker
 
+from cairn.broker import BrokerUnreachable, TopicRefused
 from cairn.children import Children
 from cairn.events.codec import Record
 from cairn.objects import ObjectStore, StoreUnreachable, open_store, read_s3_settings
@@ -62,7 +63,10 @@ class Parts:
 
     def make_consumers(self, broker: KafkaBroker, observe: Callable[[Any, int], None]) -> list[Consumer]:
         """The decider and the appenders, subscribed."""
-        decider = self._consumer(DECIDER, self.group, self.definition.hears, self.processor.take, observe)
+        # What was aborted is no event; but the log has it, and what is kept raw is the log.
+        decider = self._consumer(
+            DECIDER, self.group, self.definition.hears, self.processor.take, observe, "read_committed"
+        )
         consumers = [decider, *(self._appender(one, observe) for one in self.definition.appenders)]
         for consumer in consumers:
             consumer.subscribe(broker, replicas=not self.database.is_sqlite)
@@ -70,15 +74,17 @@ class Parts:
 
     def _appender(self, appender: Appender, observe: Callable[[Any, int], None]) -> Consumer:
         take = partial(take_raw, self.database, appender)
-        return self._consumer(appender.name, f"{self.group}.{appender.name}", appender.topics, take, observe)
+        group = f"{self.group}.{appender.name}"
+        return self._consumer(appender.name, group, appender.topics, take, observe, "read_uncommitted")
 
     def _consumer(
         self,
         name: str,
         group: str,
         topics: tuple[str, ...],
-        take: Callable[[Sequence[Record]], Any],
+        take: Callable[[Sequence[Record], Mapping[Partition, int]], Any],
         observe: Callable[[Any, int], None],
+        isolation_level: str,
     ) -> Consumer:
         return Consumer(
             name=name,
@@ -89,8 +95,9 @@ class Parts:
             take=take,
             trailing=partial(trailing_offsets, self.database, name, topics),
             run_blocking=self.blocking,
-            retries=lambda error: is_infrastructure(error) or isinstance(error, StoreUnreachable),
+            retries=_may_pass,
             observe=observe,
+            isolation_level=isolation_level,
             session_milliseconds=self.settings.session_milliseconds,
         )
 
@@ -127,6 +134,10 @@ class Parts:
             Clerk(wait, self.processor, self.database, self.blocking, self.processor.clock)
             for wait in self.definition.waits
         ]
+
+
+def _may_pass(error: BaseException) -> bool:
+    return is_infrastructure(error) or isinstance(error, StoreUnreachable | BrokerUnreachable | TopicRefused)
 
 
 def open_objects(settings: ServiceSettings) -> ObjectStore:

@@ -205,10 +205,10 @@ class Worker:
         async def tell(facts: Event) -> None:
             nonlocal told
             told += 1
-            await self.run_blocking(self._tell, task, lease, facts, told)
+            await self._patiently(task, partial(self.run_blocking, self._tell, task, lease, facts, told))
 
         async def read(ask: Callable[[Session], Any]) -> Any:
-            return await self.run_blocking(self._read, ask)
+            return await self._patiently(task, partial(self.run_blocking, self._read, ask))
 
         return Job(
             self.objects,

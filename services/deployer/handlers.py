@@ -142,7 +142,8 @@ def _start_waiting(model: str, last: RolloutTold | None, tx: Transaction, servin
         return False
     candidate, origin = waiting
     name = rollout_id(origin.source, origin.id)
-    tx.tell(start_promotion(candidate, last, name, _endpoint(serving_url, model)))
+    # An approval waits no more once a rollout rests on it.
+    tx.tell(start_promotion(candidate, last, name, _endpoint(serving_url, model)), fenced=True)
     return True
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from types import new_class
 from typing import ClassVar
 
-from sqlalchemy import and_, exists, func
+from sqlalchemy import BigInteger, and_, exists, func
 from sqlalchemy.orm import registry
 from sqlmodel import Field, Session, col, select
 
@@ -25,7 +25,7 @@ class HeardEvent(GatewayTable):
     """An event that some webhook wants or may want later, by its place. The event itself stays in the log."""
 
     partition: int = Field(primary_key=True)
-    offset: int = Field(primary_key=True)
+    offset: int = Field(primary_key=True, sa_type=BigInteger)
     type: str
     subject: str
     told_at: str
@@ -52,7 +52,7 @@ class Subscription(GatewayTable, table=True):
     on: str = Field(primary_key=True)
     """The topic."""
     partition: int = Field(primary_key=True)
-    first_offset: int
+    first_offset: int = Field(sa_type=BigInteger)
 
 
 class Delivery(GatewayTable, table=True):
@@ -64,7 +64,7 @@ class Delivery(GatewayTable, table=True):
     on: str = Field(primary_key=True)
     """The topic."""
     partition: int = Field(primary_key=True)
-    offset: int = Field(primary_key=True)
+    offset: int = Field(primary_key=True, sa_type=BigInteger)
     state: str
     attempts: int
     redrives: int

@@ -86,7 +86,7 @@ def _promote_what_is_complete(model: str, tx: Transaction) -> None:
             continue
         generation = champion.generation + 1 if champion else 1
         champion = make_receipt(evidence, generation, champion, tx.now, tx.log_origin("registry", model))
-        tx.tell(champion)
+        tx.tell(champion, fenced=True)  # no rollout is promoted whose route the champion has come past
 
 
 def _gather(store: Store, rollout: RolloutCompleted, origin: Origin) -> Evidence | None:

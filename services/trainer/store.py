@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from sqlalchemy import BigInteger
 from sqlalchemy.orm import registry
 from sqlmodel import Field, Session, col, select
 
@@ -38,7 +39,7 @@ class Accepted(TrainerTable, table=True):
     dataset: str
     digest: str
     partition: int
-    offset: int
+    offset: int = Field(sa_type=BigInteger)
     facts: str
     origin: str
 
@@ -52,7 +53,7 @@ class Advised(TrainerTable, table=True):
     model: str = Field(index=True)
     digest: str
     partition: int
-    offset: int
+    offset: int = Field(sa_type=BigInteger)
     facts: str
     origin: str
 

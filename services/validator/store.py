@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from sqlalchemy import ColumnElement, and_, exists, literal, or_
+from sqlalchemy import BigInteger, ColumnElement, and_, exists, literal, or_
 from sqlalchemy.orm import aliased, registry
 from sqlmodel import Field, Session, col, select
 
@@ -25,7 +25,7 @@ class Offered(ValidatorTable):
     event_id: str = Field(primary_key=True)
     dataset: str = Field(index=True)
     partition: int
-    offset: int
+    offset: int = Field(sa_type=BigInteger)
     """The latest version is the last of its dataset."""
     facts: str
     origin: str

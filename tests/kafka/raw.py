@@ -1,6 +1,9 @@
-"""Record batches that no client library would write: header names are any bytes, as the broker admits them."""
+"""Records as only strangers write them: header names that are any bytes, as the broker admits; transactions."""
 
 import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.record.util import calc_crc32c
@@ -35,5 +38,16 @@ async def send_raw(
         batch._buffer = bytearray(checked)
         sent = await (await producer.send_batch(batch, topic, partition=partition))
         return sent.offset
+    finally:
+        await producer.stop()
+
+
+@asynccontextmanager
+async def in_transactions(servers: str) -> AsyncIterator[AIOKafkaProducer]:
+    """A producer whose records count only where their transaction ends well: Flink's, or Kafka Connect's."""
+    producer = AIOKafkaProducer(bootstrap_servers=servers, transactional_id=f"upstream-{uuid4()}")
+    await producer.start()
+    try:
+        yield producer
     finally:
         await producer.stop()

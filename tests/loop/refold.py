@@ -30,7 +30,7 @@ def refold(world: World, actor: Actor, directory: Path, seed: int) -> str:
             processor.project(session, heard.facts, Origin.of(message), sequence_of(message), place)
     for appender in actor.definition.appenders:
         for _topic_partition, records in sorted(world.log.items(), key=lambda _: random.Random(seed).random()):
-            take_raw(database, appender, records)
+            take_raw(database, appender, records, {})
     digest = combine(digest_tables(database, actor.definition.tables.metadata))
     database.close()
     return digest

@@ -13,7 +13,7 @@ The byte form, version 1. All integers are big-endian and signed (two's compleme
 | 4 | partition |
 | 8 | offset |
 | 8 | timestamp in milliseconds, -1 when there is none |
-| 1 | type of the timestamp: 0 set by the producer, 1 by the broker, -1 none |
+| 1 | type of the timestamp: 0 set by the producer, 1 by the broker, -1 none; -2: there is no record |
 | 4 | length of the key, -1 for null |
 | 32 | SHA-256 of the key, zeros for null |
 | 32 | SHA-256 of the headers in the form below |
@@ -31,17 +31,22 @@ The headers are taken as they are stored, in their order, twins included:
 | n | the values, one after the other |
 
 Every field has a fixed length or follows its length, so no two records share a leaf.
+
+The leaf's number is the record's offset. Not every offset holds a record: the end of a transaction takes one, too.
+Its leaf is that of a `Hole`: topic, partition and offset, and nothing else.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 VERSION = b"cairn-leaf-v1"
 """The first field of every leaf; another form will have another version."""
 
+NO_RECORD = -2
+"""Instead of the type of a timestamp: the offset holds no record."""
 _NULL = -1
 _AS_STORED = "surrogateescape"
 """A header's name may hold bytes that are not UTF-8; they are read as surrogates, and are those bytes again here."""
@@ -73,7 +78,7 @@ class Record(Protocol):
 
     @property
     def timestamp_type(self) -> int:
-        """Who set the timestamp: 0 the producer, 1 the broker, -1 nobody."""
+        """Who set the timestamp: 0 the producer, 1 the broker, -1 nobody; -2 where there is no record."""
 
     @property
     def key(self) -> bytes | None:
@@ -86,6 +91,29 @@ class Record(Protocol):
     @property
     def value(self) -> bytes | None:
         """The value's bytes; None is not the empty value."""
+
+
+class Hole(NamedTuple):
+    """An offset that holds no record."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int = -1
+    timestamp_type: int = NO_RECORD
+    key: None = None
+    headers: Headers = ()
+    value: None = None
+
+
+def fill_holes(records: Iterable[Record], first: int) -> Iterator[Record]:
+    """Records of one partition in order, and a `Hole` for each offset from `first` on that none of them has."""
+    following = first
+    for record in records:
+        for offset in range(following, record.offset):
+            yield Hole(record.topic, record.partition, offset)
+        yield record
+        following = record.offset + 1
 
 
 def encode_leaf(record: Record) -> bytes:

@@ -82,6 +82,11 @@ class Walk:
         return found
 
     @property
+    def size(self) -> int:
+        """How far it has come."""
+        return self.frontier.size
+
+    @property
     def signed_size(self) -> int:
         """The largest size that was signed; 0 where nothing was."""
         return max(self.signed, default=0)

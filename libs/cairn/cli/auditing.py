@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import ValidationError
 
-from cairn.audit.leaf import encode_leaf
+from cairn.audit.leaf import encode_leaf, fill_holes
 from cairn.audit.merkle import leaf_hash
 from cairn.audit.note import NoteError, WrongKeyError
 from cairn.audit.walk import Walk, key_name, open_by_any, origin_of
@@ -144,16 +144,13 @@ def _take_checkpoint(
 
 
 def _walk_on(found: AuditedLog, walk: Walk, batch: Sequence[Any]) -> None:
-    for record in batch:
-        if record.offset != found.records:
-            found.add(TAMPERED, f"offset {found.records} is missing, {record.offset} comes in its place")
-        found.records = record.offset + 1
-    for start, end in walk.step([leaf_hash(encode_leaf(record)) for record in batch]):
+    leaves = [leaf_hash(encode_leaf(record)) for record in fill_holes(batch, walk.size)]
+    for start, end in walk.step(leaves):
         found.add(TAMPERED, f"offsets {start} to {end - 1} are not what was signed at size {end}")
 
 
 def _end(found: AuditedLog, walk: Walk) -> None:
-    found.records, found.signed = walk.frontier.size, walk.signed_size
+    found.records, found.signed = walk.size, walk.signed_size
     found.unsigned = max(0, found.records - found.signed)
     found.root = base64.b64encode(walk.frontier.root).decode()
     if found.signed > found.records and not found.code:

@@ -1,11 +1,13 @@
 """`cairn store`: the stores of the services that `cairn up` runs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from cairn.local.stack import Stack
 
 Service = Annotated[str, typer.Argument(help="The service, e.g. registry.")]
@@ -24,9 +26,8 @@ def rebuild(ctx: typer.Context, service: Service) -> None:
 
     Starts Kafka for it, or uses the one that KAFKA_BOOTSTRAP_SERVERS names. Ends as the service's own command does.
     """
-    import asyncio
-
-    raise typer.Exit(asyncio.run(_stack(ctx).run_alone(_known(service), "rebuild")))
+    stack = _stack(ctx)
+    _exit_as(stack, stack.run_alone(_known(service), "rebuild"))
 
 
 def digest(
@@ -35,10 +36,26 @@ def digest(
     tables: Annotated[bool, typer.Option("--tables", help="A line for each table, too.")] = False,
 ) -> None:
     """Print one line about a service's store: equal lines, equal rows."""
+    stack, flags = _stack(ctx), ["--tables"] if tables else []
+    _exit_as(stack, stack.look_at_store(_known(service), "digest", *flags))
+
+
+def _exit_as(stack: "Stack", command: "Coroutine[Any, Any, int]") -> None:
+    """Run a service's command, which ends with this process at the latest, and exit with its code."""
     import asyncio
 
-    flags = ["--tables"] if tables else []
-    raise typer.Exit(asyncio.run(_stack(ctx).look_at_store(_known(service), "digest", *flags)))
+    from cairn.cli.faults import INTERRUPTED
+    from cairn.cli.interrupting import cancel_on_signals
+
+    async def run() -> int:
+        cancel_on_signals(stack)
+        return await command
+
+    try:
+        code = asyncio.run(run())
+    except asyncio.CancelledError:
+        code = INTERRUPTED
+    raise typer.Exit(code)
 
 
 def _stack(ctx: typer.Context) -> "Stack":

@@ -207,6 +207,20 @@ def _check_key(message: Message, facts: Event) -> Malformed | None:
     return None
 
 
+def signed_source(record: Record, installation: Installation, trust: Trust) -> str:
+    """Who signed a record, whether or not its type is known and its facts can be read; empty where nobody did."""
+    headers = _text_headers(record.headers)
+    if isinstance(headers, Malformed) or record.value is None:
+        return ""
+    attributes = tuple((name[3:], text) for name, text in headers.items() if name.startswith("ce_"))
+    known = dict.fromkeys(("id", "source", "type", "subject", "time"), "")
+    known |= {name: text for name, text in attributes if name in _FIELDS}
+    any_type = next(iter(CATALOGUE.values()))  # no signature depends on it
+    content_type = headers.get("content-type", "")
+    message = Message(record, Envelope(**known), any_type, attributes, content_type, record.value)  # type: ignore[arg-type]  # as in _message
+    return message.envelope.source if _check_signature(message, installation, trust) is True else ""
+
+
 def _check_signature(message: Message, installation: Installation, trust: Trust) -> bool | Malformed:
     envelope, topic = message.envelope, message.record.topic
     if not envelope.signature:

@@ -14,6 +14,7 @@ LINE_BYTES = 2**20
 """Longest line that `Child.lines` holds together; what is longer arrives in pieces."""
 
 _CHUNK_BYTES = 2**16
+_STOP_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -80,8 +81,11 @@ async def start(
     directory: Path | None = None,
     environment: Mapping[str, str] | None = None,
     log: Path | None = None,
+    shown: bool = False,
 ) -> Child:
     """Start a program in a session of its own, with output and errors appended to `log` or readable as `Child.lines`.
+
+    With `shown` they go where those of this process go.
 
     On Linux the kernel kills it when the thread that started it ends, however that ends: start children from the
     main thread. Elsewhere that protection does not exist, and a killed parent leaves its children running.
@@ -93,12 +97,21 @@ async def start(
             cwd=directory,
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=files.enter_context(log.open("ab")) if log else asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stdout=None if shown else files.enter_context(log.open("ab")) if log else asyncio.subprocess.PIPE,
+            stderr=None if shown else asyncio.subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=_death_with_parent(),
         )
     return Child(name, process.pid, process)
+
+
+async def run(name: str, *command: str | Path, environment: Mapping[str, str]) -> int:
+    """Run a program whose output goes where ours goes; gives its exit code. Cancelled, it ends the program first."""
+    child = await start(name, *command, environment=environment, shown=True)
+    try:
+        return await child.wait()
+    finally:
+        await child.terminate(_STOP_SECONDS)
 
 
 def _death_with_parent() -> Callable[[], None] | None:

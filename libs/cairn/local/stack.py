@@ -20,6 +20,7 @@ from cairn.local.errors import Missing, StartFailed
 from cairn.local.kafka import LocalKafka
 from cairn.local.keys import ensure_keys
 from cairn.local.ports import kept_ports
+from cairn.local.processes import run
 from cairn.local.supervisor import Program, Restarts, Say, Supervised
 from cairn.topics import create_topics
 
@@ -137,8 +138,7 @@ class Stack:
 
     async def _run(self, service: str, command: str, *flags: str) -> int:
         program = self._program(service, self._ports())
-        child = await asyncio.create_subprocess_exec(*program.command, command, *flags, env=program.environment)
-        return await child.wait()
+        return await run(service, *program.command, command, *flags, environment=program.environment)
 
     def _refuse_empty_home(self) -> None:
         if not (self._home / "stores").is_dir():

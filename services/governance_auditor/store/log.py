@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 from sqlmodel import Session, col, func, select
 
-from cairn.audit.leaf import Headers, decode_headers
+from cairn.audit.leaf import NO_RECORD, Headers, decode_headers
 from cairn.audit.merkle import Frontier, SubtreeHash
 from cairn.events.codec import Record
 from governance_auditor.store.tables import Entry, Finding, Log, Signed, Subtree
 
 LOWEST = 5
 """The lowest level of subtrees that is kept: one row for 16 records, and at most 32 leaves are read for a hash."""
+_RECORDS = select(Entry).where(Entry.timestamp_type != NO_RECORD)
 
 
 class Raw(NamedTuple):
@@ -101,12 +102,12 @@ class LogStore:
 
     def records(self, log: str, first: int, most: int) -> list[Record]:
         """The next records of a log from an offset on."""
-        query = select(Entry).where(Entry.log == log, Entry.offset >= first).order_by(col(Entry.offset)).limit(most)
-        return [record_of(row) for row in self._session.exec(query)]
+        query = _RECORDS.where(Entry.log == log, Entry.offset >= first)
+        return [record_of(row) for row in self._session.exec(query.order_by(col(Entry.offset)).limit(most))]
 
     def earlier(self, log: str, key: bytes | None, offset: int, most: int) -> list[Record]:
         """The records with this key before an offset, the latest first."""
-        query = select(Entry).where(Entry.log == log, Entry.key == key, Entry.offset < offset)
+        query = _RECORDS.where(Entry.log == log, Entry.key == key, Entry.offset < offset)
         return [record_of(row) for row in self._session.exec(query.order_by(col(Entry.offset).desc()).limit(most))]
 
     def codes_found(self, log: str, offset: int) -> frozenset[str]:

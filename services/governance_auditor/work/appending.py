@@ -1,11 +1,16 @@
-"""The appender: keeps every record raw, in order, and grows its log's Merkle tree. It parses nothing."""
+"""The appender: keeps every record raw, in order, and grows its log's Merkle tree. It parses nothing.
+
+An offset that holds no record has its leaf and its row, too: so the number of a leaf is an offset.
+"""
 
 from collections.abc import Callable, Sequence
+from itertools import repeat
 
 from sqlalchemy import insert
 from sqlmodel import Session
 
-from cairn.audit.leaf import encode_headers, encode_leaf
+from cairn.audit.leaf import Record as LeafRecord
+from cairn.audit.leaf import encode_headers, encode_leaf, fill_holes
 from cairn.audit.merkle import leaf_hash
 from cairn.events.codec import Record
 from cairn.events.identity import Installation
@@ -21,19 +26,20 @@ class OutOfStep(Exception):
     """A log's records and its tree do not fit together: somebody else has changed the store."""
 
 
-def make_append(installation: Installation) -> Callable[[Session, Sequence[Record]], None]:
+def make_append(installation: Installation) -> Callable[[Session, int, Sequence[Record]], None]:
     """The function that stores new records of one partition; leaves name topics as Kafka does."""
 
-    def append(session: Session, records: Sequence[Record]) -> None:
-        log, first = log_name(records[0].topic, records[0].partition), records[0].offset
+    def append(session: Session, first: int, records: Sequence[Record]) -> None:
+        log = log_name(records[0].topic, records[0].partition)
         before = LogStore(session).frontier(log)
         if before.size != first:
             raise OutOfStep(f"{log} goes on at {first}, but its tree has {before.size} leaves")
-        leaves = [encode_leaf(raw_of(record, installation)) for record in records]
+        raws = list(fill_holes((raw_of(record, installation) for record in records), first))
+        leaves = list(map(encode_leaf, raws))
         hashes = [leaf_hash(leaf) for leaf in leaves]
         frontier, runs = before.grow(hashes)
         connection = session.connection()
-        connection.execute(_ADD_ENTRY, list(map(_row, [log] * len(records), records, leaves, hashes)))
+        connection.execute(_ADD_ENTRY, list(map(_row, repeat(log), raws, leaves, hashes)))
         subtrees = [
             {"log": log, "level": run.level, "position": position, "hash": one}
             for run in runs
@@ -62,7 +68,7 @@ def raw_of(record: Record, installation: Installation) -> Raw:
     )
 
 
-def _row(log: str, record: Record, leaf: bytes, leaf_digest: bytes) -> dict[str, object]:
+def _row(log: str, record: LeafRecord, leaf: bytes, leaf_digest: bytes) -> dict[str, object]:
     return {
         "log": log,
         "offset": record.offset,

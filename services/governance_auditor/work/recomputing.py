@@ -106,7 +106,7 @@ class Recomputation:
         self._compare_end(log, walk, intact=intact, left=len(subtrees))
 
     def _compare_end(self, log: str, walk: Walk, *, intact: bool, left: int) -> None:
-        size = walk.frontier.size
+        size = walk.size
         stored = self.store.execute("SELECT size, frontier FROM log WHERE log = ?", (log,)).fetchone()
         if intact and (stored != (size, walk.frontier.to_bytes()) or left):
             self.report.add(TAMPERED, f"{log}: the tree's edge is not that of the {size} records")

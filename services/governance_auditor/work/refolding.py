@@ -13,7 +13,7 @@ from urllib.parse import quote
 from sqlalchemy import Table, event
 from sqlalchemy.exc import IntegrityError
 
-from cairn.audit.leaf import decode_headers
+from cairn.audit.leaf import NO_RECORD, decode_headers
 from cairn.events.catalogue import topics_owned_by
 from cairn.events.codec import Record
 from cairn.events.identity import Installation
@@ -31,7 +31,8 @@ from governance_auditor.store.log import log_name
 from governance_auditor.work.recomputing import OF_RIGHT_TYPE
 
 _RECORDS = f"""SELECT "offset", timestamp, "key", headers, value, timestamp_type FROM entry
-    WHERE log = ? AND "offset" >= ? AND "offset" < ? AND {OF_RIGHT_TYPE} ORDER BY "offset" """  # noqa: S608 # no input
+    WHERE log = ? AND "offset" >= ? AND "offset" < ? AND timestamp_type != {NO_RECORD} AND {OF_RIGHT_TYPE}
+    ORDER BY "offset" """  # noqa: S608 # no input
 _ENDS = """SELECT min("offset"), max("offset") + 1 FROM entry WHERE log = ? AND typeof("offset") = 'integer'"""
 _POSITIONS = """SELECT topic, "partition", next_offset FROM chassis_position
     WHERE consumer = ? AND typeof(next_offset) = 'integer'"""
@@ -146,7 +147,8 @@ class Refolding:
         objects = open_store(str(file.parent / "objects"))
         processor = Processor(definition, database, voice, self.trust, objects, wall_clock)
         try:
-            asyncio.run(Rebuild(definition, database, processor, CopiedLog(self.store), self.progress).run())
+            log = CopiedLog(self.store)
+            asyncio.run(Rebuild(definition, database, processor, log, log, self.progress).run())
         except IntegrityError as error:
             raise RebuildError(describe(error)) from error
         finally:

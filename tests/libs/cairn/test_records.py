@@ -9,7 +9,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import ConsumerRecord
-from tests.kafka.raw import send_raw
+from tests.kafka.raw import in_transactions, send_raw
 
 from cairn.records import RecordConsumer
 
@@ -39,9 +39,9 @@ async def write(kafka: str, topic: str, partition: int, *values: bytes, **option
 
 @asynccontextmanager
 async def consuming(
-    kafka: str, *partitions: TopicPartition, kind: Callable[..., AIOKafkaConsumer] = RecordConsumer
+    kafka: str, *partitions: TopicPartition, kind: Callable[..., AIOKafkaConsumer] = RecordConsumer, **options: Any
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    consumer = kind(bootstrap_servers=kafka, auto_offset_reset="earliest", enable_auto_commit=False)
+    consumer = kind(bootstrap_servers=kafka, auto_offset_reset="earliest", enable_auto_commit=False, **options)
     await consumer.start()
     consumer.assign(list(partitions))
     try:
@@ -145,3 +145,24 @@ async def test_compressed_records_are_read_too(kafka: str, topic: str) -> None:
     await write(kafka, topic, 0, b"3" * 1000, compression_type="gzip")
     async with consuming(kafka, TopicPartition(topic, 0)) as consumer:
         assert [record.value[:3] for record in await read(consumer, 4)] == [b"000", b"111", b"bad", b"333"]
+
+
+@pytest.mark.parametrize(
+    ("isolation_level", "seen"),
+    [("read_committed", [b"0", b"3", b"bad", b"5"]), ("read_uncommitted", [b"0", b"1", b"3", b"bad", b"5"])],
+)
+async def test_what_was_aborted_is_left_out_around_such_a_name_where_that_is_wanted(
+    kafka: str, topic: str, isolation_level: str, seen: list[bytes]
+) -> None:
+    async with in_transactions(kafka) as producer:
+        for value, end in ((b"0", "commit"), (b"1", "abort"), (b"3", "commit")):
+            await producer.begin_transaction()
+            await producer.send_and_wait(topic, value, b"k", 0)
+            await getattr(producer, f"{end}_transaction")()
+        await send_raw(kafka, topic, 0, (b"k", b"bad", [(BAD, b"1")]))
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, b"5", b"k", 0)
+        await producer.commit_transaction()
+    async with consuming(kafka, TopicPartition(topic, 0), isolation_level=isolation_level) as consumer:
+        assert [record.value for record in await read(consumer, len(seen))] == seen
+        assert await consumer.position(TopicPartition(topic, 0)) in (8, 9)

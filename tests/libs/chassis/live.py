@@ -153,7 +153,9 @@ class Live:
     ) -> None:
         """Make the store anew, and start again."""
         actor = self.actor
-        await Rebuild(actor.definition, actor.database, actor.processor, log or self.log, progress).run()
+        async with Log.open(self.servers, self.world.installation, isolation_level="read_committed") as heard:
+            log = log or self.log
+            await Rebuild(actor.definition, actor.database, actor.processor, log, heard, progress).run()
         actor.processor = replace(actor.processor)
 
     def lose_store(self) -> None:

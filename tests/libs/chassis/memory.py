@@ -43,6 +43,6 @@ def rebuild(
     """
     offsets = dict(actor.offsets if committed is None else committed)
     log = MemoryLog(actor.world, offsets, choose)
-    asyncio.run(Rebuild(actor.definition, actor.database, actor.processor, log, lambda *_: None).run())
+    asyncio.run(Rebuild(actor.definition, actor.database, actor.processor, log, log, lambda *_: None).run())
     actor.offsets = offsets
     actor.processor = replace(actor.processor)

@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.kafka.raw import send_raw
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from tests.kafka.raw import in_transactions, send_raw
 from tests.libs.chassis import toy as a
 from tests.libs.chassis.live import Live
-from tests.libs.chassis.looking import ledger_rows, positions_of, rows_of
+from tests.libs.chassis.looking import digest_of, ledger_rows, positions_of, rows_of
 from tests.libs.chassis.toy import Note
 
+from cairn.broker import partition_of
 from cairn.objects import StoreUnreachable
 from cairn.streaming import RecordBroker
 from chassis import ledger
 from chassis.consumer import Consumer
+from chassis.kafka import Partition
 from chassis.ledger import parked_record
 from chassis.positions import DECIDER, save_positions
 from chassis.wiring import trailing_offsets
@@ -50,6 +54,7 @@ async def consuming(live: Live, *, replicas: bool = False) -> AsyncIterator[Cons
         run_blocking=blocking,
         retries=lambda error: isinstance(error, (OSError, StoreUnreachable)),
         observe=lambda _outcome, _records: None,
+        isolation_level="read_committed",
         session_milliseconds=6000,
     )
     consumer.subscribe(broker, replicas=replicas)
@@ -100,10 +105,10 @@ async def test_a_record_whose_header_names_are_no_text_is_parked_raw_and_those_a
 async def test_a_store_in_trouble_is_waited_for_and_nothing_is_passed_over(live: Live) -> None:
     take, troubles = live.actor.processor.take, [OSError("the disk is full"), StoreUnreachable("S3 is away")]
 
-    def sometimes(records: Any) -> Any:
+    def sometimes(records: Any, beginnings: Any) -> Any:
         if troubles:
             raise troubles.pop()
-        return take(records)
+        return take(records, beginnings)
 
     async with consuming(live) as consumer:
         consumer.take = sometimes
@@ -115,7 +120,7 @@ async def test_a_store_in_trouble_is_waited_for_and_nothing_is_passed_over(live:
 
 
 async def test_an_error_that_waiting_cannot_cure_ends_the_consumer_with_its_reason(live: Live) -> None:
-    def broken(_records: Any) -> Any:
+    def broken(_records: Any, _beginnings: Any) -> Any:
         raise RuntimeError("nobody mends this")
 
     async with consuming(live) as consumer:
@@ -189,3 +194,70 @@ async def test_a_consumer_that_is_behind_and_takes_nothing_is_not_ready_until_it
         await until(lambda: notes(live))
         await consumer.look()
         assert consumer.unready == ""
+
+
+async def write_in_transactions(live: Live, *values: float, spoilt: bool = False) -> Partition:
+    """Labels as an upstream system writes them that sends exactly once, each in a transaction of its own."""
+    async with in_transactions(live.servers) as producer:
+        for value in values:
+            event = live.written(a.labels(value=value))
+            where = "labels", partition_of("labels", event.key)
+            await producer.begin_transaction()
+            await producer.send_and_wait(event.topic, event.value, event.key, where[1], headers=list(event.headers))
+            await (producer.abort_transaction() if spoilt else producer.commit_transaction())
+    return where
+
+
+@pytest.mark.parametrize("replicas", [False, True], ids=["assigned by hand", "in a group"])
+async def test_offsets_that_the_ends_of_transactions_take_are_no_loss_and_what_was_aborted_is_not_heard(
+    live: Live, replicas: bool
+) -> None:
+    await write_in_transactions(live, 1.0, 2.0)
+    await write_in_transactions(live, 3.0, spoilt=True)
+    async with consuming(live, replicas=replicas) as consumer:
+        where = await write_in_transactions(live, 4.0)
+        await until(lambda: len(notes(live)) == 3)
+        await write_in_transactions(live, 5.0, 6.0)
+        await until(lambda: len(notes(live)) == 5)
+        consumer.stalled_seconds = 0
+        await consumer.look()
+        async with asyncio.timeout(60):
+            while consumer.unready:  # behind the last record lies the end of its transaction, and nothing else
+                await asyncio.sleep(0.05)
+                await consumer.look()
+    assert notes(live) == ["1.0", "2.0", "4.0", "5.0", "6.0"]
+    assert positions_of(live.actor) == {where: 11}
+
+
+async def test_a_rebuild_leaves_out_what_was_aborted(live: Live) -> None:
+    await write_in_transactions(live, 1.0)
+    await write_in_transactions(live, 2.0, spoilt=True)
+    await write_in_transactions(live, 3.0)
+    async with consuming(live):
+        await until(lambda: len(notes(live)) == 2)
+    await live.settle()
+    before = digest_of(live.actor), notes(live), ledger_rows(live.actor, ledger.INBOX)
+    await live.rebuild()
+    assert (digest_of(live.actor), notes(live), ledger_rows(live.actor, ledger.INBOX)) == before
+
+
+async def test_records_that_were_deleted_before_they_were_heard_end_the_consumer(live: Live) -> None:
+    async with consuming(live) as consumer:
+        (where,) = await live.publish(a.labels(value=1.0))
+        await until(lambda: notes(live))
+    for value in (2.0, 3.0, 4.0):
+        await live.publish(a.labels(value=value))
+    await delete_before(live, where, 3)
+    async with consuming(live) as consumer:
+        await until(lambda: consumer.stopped)
+    assert f"{where[0]}/{where[1]} continues at 3, the store has seen it to 1" in consumer.stopped
+    assert notes(live) == ["1.0"]
+
+
+async def delete_before(live: Live, where: Partition, offset: int) -> None:
+    """What a retention that is too short does."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=live.servers)
+    await admin.start()
+    partition = KafkaPartition(live.world.installation.topic(where[0]), where[1])
+    await admin.delete_records({partition: RecordsToDelete(before_offset=offset)})
+    await admin.close()

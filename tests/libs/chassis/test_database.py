@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import psycopg
 import pytest
-from sqlalchemy import delete, insert, text, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import create_engine, delete, insert, text, update
+from sqlalchemy.exc import InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionInTime
 from sqlalchemy.orm import registry
 from sqlmodel import Field, Session, select
 from tests.libs.chassis import toy as a
@@ -313,3 +314,23 @@ def test_the_digest_tells_every_value_and_not_the_order_of_writing(world: World,
     assert digest_of(one) == digest_of(other)
     other.hear(a.figure(value=2.5, model="b"))
     assert digest_of(one) != digest_of(other)
+
+
+def test_a_server_that_only_reads_is_waited_for(postgres_url: str) -> None:
+    """A standby, until it takes over."""
+    engine = create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+        with pytest.raises(InternalError) as refused:
+            connection.exec_driver_sql("CREATE TABLE anything (number integer)")
+    assert is_infrastructure(refused.value)
+    engine.dispose()
+
+
+def test_a_pool_without_a_free_connection_is_waited_for(postgres_url: str) -> None:
+    address = postgres_url.replace("postgresql://", "postgresql+psycopg://")
+    engine = create_engine(address, pool_size=1, max_overflow=0, pool_timeout=0)
+    with engine.connect(), pytest.raises(NoConnectionInTime) as refused:
+        engine.connect()
+    assert is_infrastructure(refused.value)
+    engine.dispose()

@@ -11,10 +11,13 @@ from tests.libs.chassis.toy import Figure, Note, Toy
 from cairn.events import OutcomesObserved, RecordParked, RecordRedriven, RedriveRequested, RequestRefused
 from cairn.events.codec import Headers, Outgoing, Record
 from cairn.events.event import Event
+from cairn.events.values import Reason
 from chassis import Transaction, ledger
 from chassis.health import list_parked
 from chassis.ledger import parked_record
+from chassis.parking import park_applied
 from chassis.testing import Actor, World
+from chassis.transaction import Place, unreadable_cause
 
 STRUCTURED = (("content-type", b"application/cloudevents+json"),)
 BINARY = (("content-type", b"application/json"), ("ce_specversion", b"1.0"), ("ce_type", b"cairn.labels.observed.v1"))
@@ -290,3 +293,33 @@ def test_a_record_driven_again_past_the_committed_offset_is_not_lost_by_a_rebuil
     rebuild(actor, committed=actor.offsets | {where: 2})
     actor.take_new()
     assert sorted((row.name, row.value) for row in rows_of(actor, Figure)) == before
+
+
+def park_for_its_work(actor: Actor, record: Record) -> None:
+    """Park a record that was applied, in a step that tells nothing else."""
+    place = Place.of(record)
+    reason = Reason(code="no-answer", text="nobody was there")
+    actor.processor.step(unreadable_cause(place), lambda tx: park_applied(tx, place, record.digest, reason))
+
+
+def test_a_step_may_park_an_applied_record_and_tell_nothing_else(actor: Actor, world: World) -> None:
+    record = world.publish(a.labels())
+    actor.take([record])
+    park_for_its_work(actor, record)
+    assert told(actor)[-1].envelope.type == "cairn.record.parked.v1"
+    assert [(row["state"], row["parking"]) for row in ledger_rows(actor, ledger.PARKED)] == [("parked", 1)]
+
+
+def test_what_was_driven_again_and_then_parked_for_its_work_is_answered_once_after_a_rebuild(
+    actor: Actor, parked: Parked
+) -> None:
+    """Neither the record's offset nor the request's was committed when the store was lost."""
+    parked.mend()
+    parked.ask()
+    park_for_its_work(actor, parked.record)
+    actor.relay()
+    before = told_ids(actor)
+    rebuild(actor, committed={})
+    actor.take_new()
+    assert told_ids(actor) == before
+    assert len(rows_of(actor, Figure)) == 1

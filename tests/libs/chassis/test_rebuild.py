@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ from tests.libs.chassis.looking import digest_of, everything, ledger_rows, posit
 from tests.libs.chassis.toy import Figure, Note
 
 from cairn.events import OutcomesObserved, RedriveRequested
-from cairn.events.codec import Outgoing
+from cairn.events.codec import Outgoing, read
 from cairn.events.signing import Trust, TrustedKey
+from cairn.events.upcasting import Versions
 from chassis import Transaction
 from chassis.database import StoreError
-from chassis.kafka import Log, Partition
+from chassis.kafka import Log, Partition, partitions_of
 from chassis.ledger import LEASE, PARKED, TOLD
 from chassis.outbox import confirm, load_waiting
 from chassis.rebuild import RebuildError
@@ -415,3 +417,44 @@ async def test_a_lost_store_is_refused_though_its_own_topic_lost_its_beginning(l
     live.lose_store()
     with pytest.raises(MustRebuild, match="its store does not know"):
         await live.check()
+
+
+async def test_what_no_version_looked_at_before_is_parked_by_a_rebuild_and_stops_it_not(live: Live) -> None:
+    """An earlier version passed over all of its type, bad ones included."""
+    processor = live.actor.processor
+    by_type = processor.definition.handlers.by_type, processor.definition.projections.by_type
+    new = [types.pop(OutcomesObserved) for types in by_type]
+    (where,) = await live.publish(a.figure("good", 1.0))
+    bad = live.written(a.figure("bad", 2.0))
+    await live.send(Outgoing(bad.topic, bad.key, bad.headers, bad.value + b" "))
+    assert (await live.take_new()).skipped == 2
+    await live.settle()
+    for types, function in zip(by_type, new, strict=True):
+        types[OutcomesObserved] = function
+    await live.rebuild()
+    assert [row.name for row in rows_of(live.actor, Figure)] == ["good"]
+    (parked,) = ledger_rows(live.actor, PARKED)
+    assert (parked["topic"], parked["partition"], parked["offset"], parked["code"]) == (*where, 1, "signature")
+
+
+async def test_a_topic_that_only_this_version_hears_is_rebuilt_from_its_beginning(live: Live) -> None:
+    await live.publish(a.labels())
+    async with Log.open(live.servers, live.world.installation, "an earlier version") as log:
+        await log.commit(dict.fromkeys(partitions_of(["requests"]), 0))
+        await live.rebuild(log=log)
+    assert positions_of(live.actor) == dict.fromkeys(partitions_of(a.HEARS), 0)
+
+
+async def test_own_events_that_this_version_cannot_read_are_not_left_out_in_silence(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later version told them, and was taken back."""
+    await live.hear(a.labels())
+    await live.settle()
+    live.lose_store()
+    monkeypatch.setattr("chassis.standing.read", partial(read, versions=Versions({}, {})))
+    what = rf"{a.OWN}/\d/0 holds an event of monitor that this version cannot read: .*anomaly.detected"
+    with pytest.raises(StoreError, match=what):
+        await live.check()
+    with pytest.raises(RebuildError, match=what):
+        await live.rebuild()

@@ -155,6 +155,19 @@ async def test_a_partition_without_a_leader_holds_up_no_other_however_much_waits
     assert list(dict.fromkeys(broker.log[partition(FIRST)])) == numbers(MOST_ROWS + 100)
 
 
+async def test_a_relay_that_can_send_nothing_for_long_says_so_until_it_can(actor: Actor) -> None:
+    wait_in_line(actor, FIRST, 1)
+    broker = Broker(leaderless={partition(FIRST)})
+    async with running(actor, broker) as relay:
+        await until(lambda: bool(relay._failing_since))
+        assert relay.trouble == "", "it has time"
+        relay.stalled_seconds = 0
+        topic, number = partition(FIRST)
+        assert f"the relay could send nothing to {topic}/{number} for " in relay.trouble
+        broker.leaderless.clear()
+        await until(lambda: relay.trouble == "")
+
+
 async def test_while_one_partition_hangs_what_is_told_on_another_goes_out_at_once(actor: Actor) -> None:
     wait_in_line(actor, FIRST, 1)
     broker = Broker(leaderless={partition(FIRST)})

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
+from sqlmodel import select
 from tests.libs.chassis import toy as a
 from tests.libs.chassis.looking import ledger_rows, rows_of, told, told_ids
 from tests.libs.chassis.toy import Ended, Note, Toy
@@ -416,3 +417,30 @@ async def test_a_stop_is_not_lost_on_a_worker_that_is_woken_at_the_same_moment(
     running.cancel()
     done, _ = await asyncio.wait({running}, timeout=5)
     assert done
+
+
+async def test_what_work_tells_and_asks_on_the_way_waits_for_the_store_and_the_work_is_not_begun_again(
+    actor: Actor, toy: Toy
+) -> None:
+    runs: list[int] = []
+
+    async def run(_task: Task, job: Job) -> str:
+        runs.append(job.attempt)
+        trouble.append(OperationalError("", {}, Exception("away")))
+        await job.tell(a.note(text="half"))
+        trouble.append(OperationalError("", {}, Exception("away")))
+        return f"of {await job.read(lambda session: len(session.exec(select(Note)).all()))}"
+
+    toy.run = run
+    actor.hear(a.order())
+    one, trouble = worker(actor, toy), list[Exception]()
+
+    async def sometimes(function: Callable[..., Any], *arguments: Any) -> Any:
+        if trouble:
+            raise trouble.pop()
+        return function(*arguments)
+
+    one.run_blocking = sometimes
+    await run_until_told(actor, one, 1)
+    assert runs == [1]
+    assert endings(actor) == [("done", "of 1")]

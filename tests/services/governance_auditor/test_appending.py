@@ -4,10 +4,12 @@ from dataclasses import dataclass, replace
 import pytest
 from tests.services.governance_auditor.samples import approval, declared, failed, passed, registered
 
-from cairn.audit.leaf import decode_headers, encode_headers, encode_leaf
+from cairn.audit.leaf import Hole, decode_headers, encode_headers, encode_leaf
 from cairn.audit.merkle import Frontier, inclusion_proof, leaf_hash, root_at, verify_inclusion
 from cairn.events.codec import Record
+from chassis.appending import take_raw
 from chassis.digest import combine, digest_tables
+from chassis.processor import StoreBehind
 from chassis.rebuild import Rebuild
 from governance_auditor.store import AuditorTable, LogStore
 from governance_auditor.work.appending import OutOfStep, raw_of
@@ -81,7 +83,28 @@ def test_what_was_taken_already_is_not_taken_again(auditor):
 def test_a_record_that_does_not_go_on_where_the_tree_ends_is_not_stored(auditor):
     appender = auditor.definition.appenders[0]
     with pytest.raises(OutOfStep), auditor.session() as session:
-        appender.append(session, [a_record(3)])
+        appender.append(session, 3, [a_record(3)])
+
+
+def test_an_offset_without_a_record_has_a_leaf_of_its_own_and_is_no_record(auditor):
+    appender, whole = auditor.definition.appenders[0], {("registry", 0): 0}
+    take_raw(auditor.database, appender, [a_record(0), a_record(2, key=None)], whole)
+    take_raw(auditor.database, appender, [a_record(5)], whole)
+    kafka_topic = auditor.world.installation.topic("registry")
+    seen = {n: raw_of(a_record(n, **({"key": None} if n == 2 else {})), auditor.world.installation) for n in (0, 2, 5)}
+    leaves = [leaf_hash(encode_leaf(seen.get(n) or Hole(kafka_topic, 0, n))) for n in range(6)]
+    with auditor.session() as session:
+        store = LogStore(session)
+        assert store.frontier("registry/0") == Frontier().extend(leaves)
+        assert [record.offset for record in store.records("registry/0", 0, 100)] == [0, 2, 5]
+        assert [record.offset for record in store.earlier("registry/0", None, 9, 100)] == [2]
+
+
+def test_records_that_the_log_does_not_hold_any_more_are_not_taken_for_nothing(auditor):
+    appender = auditor.definition.appenders[0]
+    for beginnings in ({}, {("registry", 0): 2}):
+        with pytest.raises(StoreBehind, match=r"registry/0 continues at 2, stored is 1"):
+            take_raw(auditor.database, appender, [a_record(0), a_record(2)], beginnings)
 
 
 @pytest.mark.parametrize("record", STRANGE)
@@ -128,6 +151,7 @@ def test_a_rebuild_from_the_same_records_gives_the_same_store(auditor, new_audit
         auditor.turn()
     assert auditor.world.told()
     anew = new_auditor()
-    rebuild = Rebuild(anew.definition, anew.database, anew.processor, MemoryLog(auditor.world), lambda *_: None)
+    log = MemoryLog(auditor.world)
+    rebuild = Rebuild(anew.definition, anew.database, anew.processor, log, log, lambda *_: None)
     asyncio.run(rebuild.run())
     assert digest(anew) == digest(auditor)

@@ -16,6 +16,7 @@ import httpx2
 import typer
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from tests.kafka.raw import in_transactions
 from tests.libs.cairn.installations import as_service, new_installation, write_raw
 from tests.services.governance_auditor.samples import approval, declared
 
@@ -26,6 +27,7 @@ from cairn.cli.funnel import guarded
 from cairn.context import Context
 from cairn.events import TOPICS, CheckpointSigned, Installation, Signer, Trust, TrustedKey
 from cairn.publisher import Publisher
+from cairn.subscriber import read_log
 from cairn.topics import create_topics
 
 AUDITOR = "governance-auditor"
@@ -158,6 +160,29 @@ async def test_what_is_said_is_appended_signed_and_verified(kafka, tmp_path, mon
     Trust(keys=tuple(wrong)).save(tmp_path / "wrong.json")
     code, out = await cairn(context, monkeypatch, capsys, "verify", "--keys", str(tmp_path / "wrong.json"))
     assert (code, out.splitlines()[-1].split(",")[0]) == (5, "audit: WRONG KEY")
+
+
+async def test_transactions_are_appended_signed_and_verified_with_what_was_aborted(
+    kafka, tmp_path, monkeypatch, capsys
+):
+    context = await make_context(kafka, tmp_path)
+    topic = context.installation.topic("labels")
+    async with running(context) as url:
+        async with in_transactions(kafka) as producer:
+            for value, end in ((b"1", "commit"), (b"2", "abort"), (b"3", "commit")):
+                await producer.begin_transaction()
+                await producer.send_and_wait(topic, value, b"k", 0)
+                await getattr(producer, f"{end}_transaction")()
+        await until_signed(url, {"labels/0": 5})
+    assert (await cairn(context, monkeypatch, capsys, "verify"))[0] == 0
+    assert (await command(context, "verify", "--store", str(tmp_path / "auditor.db"), "--bootstrap", kafka))[0] == 0
+    before = await command(context, "digest")
+    assert (await command(context, "rebuild"))[0] == 0
+    assert await command(context, "digest") == before
+    async with running(context) as url:
+        await until_signed(url, {"labels/0": 5})
+    heard = [entry.record.value async for entry in read_log(context, ["labels"])]
+    assert heard == [b"1", b"3"]
 
 
 async def forge_checkpoint(context: Context, log: str) -> None:

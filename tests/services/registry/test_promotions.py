@@ -7,16 +7,17 @@ from uuid import uuid4
 import pytest
 from tests.libs.chassis.memory import rebuild
 
-from cairn.events import ModelPromoted
+from cairn.events import TOPICS, ModelPromoted
 from cairn.events.codec import CATALOGUE, Record
+from cairn.events.envelope import cause_name
 from cairn.schemas.examples import FOLDER, read_example
 from chassis import ServiceSettings
 from chassis.testing import Actor, World
 from registry.app import build
 
 ROOT = Path(__file__).parents[3]
-KNOWN = ("model.declared", "model.registered")
-"""What the registry told before: a version has its number when anything else is told of it."""
+KNOWN = {"model.declared": "", "model.registered": "training.completed"}
+"""What the registry told before, and why: a version has its number when anything else is told of it."""
 AWAITED = {
     "training": "training.completed",
     "validation": "validation.passed",
@@ -45,8 +46,9 @@ def make_registry(directory: Path) -> Actor:
     """A registry whose store was rebuilt from what it had told; what it had heard comes again."""
     world = World(directory)
     actor = world.add(build(ServiceSettings.model_construct()))
-    for place, kind in enumerate(KNOWN):
-        publish(world, kind, sequence=f"{place + 1:020}", basis=f";told={place};code=test")
+    for place, (kind, cause) in enumerate(KNOWN.items()):
+        basis = f";told={place};code=test"
+        publish(world, kind, sequence=f"{place + 1:020}", basis=basis, causationid=cause and name_of(world, cause))
     rebuild(actor)
     return actor
 
@@ -56,6 +58,13 @@ def publish(world: World, kind: str, **attributes: str) -> Record:
     example = read_example(ROOT / FOLDER / f"cairn.{kind}.v1" / "ordinary.json")
     facts = CATALOGUE[example.type].facts.model_validate(example.value)
     return world.publish(facts, **{"id": example.headers["ce_id"], **attributes})
+
+
+def name_of(world: World, kind: str) -> str:
+    """How the recorded event of this type is named as a cause."""
+    example = read_example(ROOT / FOLDER / f"cairn.{kind}.v1" / "ordinary.json")
+    owner = TOPICS[CATALOGUE[example.type].topic].owner
+    return cause_name(world.installation.source(owner), example.headers["ce_id"])
 
 
 def hear(actor: Actor, *what: str, **attributes: str) -> None:
