@@ -62,6 +62,10 @@ class RecordConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships 
             if found or loop.time() >= until or self._has_passed(known):
                 return found
 
+    def known_positions(self) -> dict[TopicPartition, int]:
+        """The offset up to which each assigned partition was handed out, where that is known."""
+        return self._positions(())
+
     def _has_passed(self, known: dict[TopicPartition, int]) -> bool:
         now = self._positions(())
         return any(now.get(tp, 0) > offset for tp, offset in known.items())
