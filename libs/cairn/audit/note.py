@@ -2,7 +2,7 @@
 
 A note is a text, an empty line, and one signature a line:
 
-    cairn/registry/0
+    cairn/audit/cairn.registry/0/1
     1724
     Zr0Q…43 characters of base64, and one `=`…dc=
 
