@@ -2,7 +2,7 @@
 
 A note is a text, an empty line, and one signature a line:
 
-    cairn/audit/cairn.registry/0/1
+    cairn/registry/0
     1724
     Zr0Q…43 characters of base64, and one `=`…dc=
 

@@ -46,7 +46,7 @@ NOTE = f"{TEXT}\n{PETERS_LINE}"
 
 NAME = "cairn/governance-auditor"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-CHECKPOINT = Checkpoint("cairn/audit/cairn.registry/0/1", 1724, leaf_hash(b"a root"))
+CHECKPOINT = Checkpoint("cairn/registry/0", 1724, leaf_hash(b"a root"))
 ROOT = base64.b64encode(CHECKPOINT.root).decode()
 
 
@@ -189,7 +189,7 @@ def test_no_character_of_a_note_can_be_another(at: int, character: str) -> None:
 class TestACheckpoint:
     def test_is_three_lines_and_a_signature(self) -> None:
         note = sign_checkpoint(CHECKPOINT, NAME, KEY)
-        assert note.startswith(f"cairn/audit/cairn.registry/0/1\n1724\n{ROOT}\n\n— {NAME} ")
+        assert note.startswith(f"cairn/registry/0\n1724\n{ROOT}\n\n— {NAME} ")
         assert note.count("\n") == 5
 
     @given(
