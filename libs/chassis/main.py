@@ -2,9 +2,10 @@
 
 import argparse
 import asyncio
+import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
@@ -24,21 +25,30 @@ from chassis.service import Service
 from chassis.settings import ServiceSettings, SettingsError
 
 OK, USAGE, UNREACHABLE = 0, 2, 3
+_NOT_THERE = {"DATABASE_URL": "sqlite://", "CAIRN_OBJECTS": os.devnull, "CAIRN_KEY_FILE": os.devnull}
 Settings = TypeVar("Settings", bound=ServiceSettings)
 
 
-def main(build: Callable[[Settings], Definition], settings: type[Settings]) -> None:
-    """Run the command that the arguments name, and exit with its code."""
-    sys.exit(run_command(build, settings, sys.argv[1:]))
+def main(build: Callable[[Settings], Definition], settings: type[Settings], offline: Collection[str] = ()) -> None:
+    """Run the command that the arguments name, and exit with its code. See `run_command`."""
+    sys.exit(run_command(build, settings, sys.argv[1:], offline))
 
 
-def run_command(build: Callable[[Settings], Definition], settings: type[Settings], arguments: Sequence[str]) -> int:
-    """`run` (also without a word), `rebuild`, `digest`, or one of the service's own; returns the exit code."""
+def run_command(
+    build: Callable[[Settings], Definition],
+    settings: type[Settings],
+    arguments: Sequence[str],
+    offline: Collection[str] = (),
+) -> int:
+    """`run` (also without a word), `rebuild`, `digest`, or one of the service's own; returns the exit code.
+
+    Commands that are `offline` need neither store nor object store nor key.
+    """
     try:
-        read = settings.from_environment(os.environ)
+        name, *rest = arguments or ["run"]
+        read = settings.from_environment(os.environ, _NOT_THERE if name in offline else {})
         definition = build(read)
         configure_logs(definition.name, read.log_level, read.log_format)
-        name, *rest = arguments or ["run"]
         commands = {"run": _run, "rebuild": _rebuild, "digest": _digest, **definition.commands}
         if name not in commands:
             return _say(f"unknown command {name!r}; known are: {', '.join(commands)}", USAGE)
@@ -100,14 +110,20 @@ def _digest(definition: Definition, settings: ServiceSettings, *arguments: str) 
     """Print one line that is the same for stores that hold the same."""
     parser = _parser(definition, _digest)
     parser.add_argument("--tables", action="store_true", help="a line for each table, too")
+    parser.add_argument("--json", action="store_true", help="as JSON, with all tables")
     asked = parser.parse_args(arguments)
     database = Database(settings.database_url.get_secret_value(), definition.tables)
     if not database.has_tables():
         raise StoreError(f"the store has no tables: {definition.name} never ran on it. Is DATABASE_URL right?")
     tables = digest_tables(database, definition.tables.metadata)
+    rows = sum(count for _, count in tables.values())
+    if asked.json:
+        told = {name: {"rows": count, "digest": f"sha256:{digest}"} for name, (digest, count) in tables.items()}
+        whole = {"service": definition.name, "rows": rows, "digest": f"sha256:{combine(tables)}", "tables": told}
+        print(json.dumps(whole))  # noqa: T201 # the command's output
+        return OK
     if asked.tables:
         for name, (digest, count) in tables.items():
             print(f"{name} {count} rows sha256:{digest}")  # noqa: T201 # the command's output
-    rows = sum(count for _, count in tables.values())
     print(f"{definition.name} {rows} rows sha256:{combine(tables)}")  # noqa: T201 # the command's output
     return OK

@@ -135,7 +135,7 @@ class Processor:
     def _behind(self, record: Record, expected: int) -> StoreBehind:
         return StoreBehind(
             f"{record.topic}/{record.partition} continues at {record.offset}, the store has seen it to {expected}: "
-            f"stop all replicas and run `python -P -m {module_of(self.definition.name)} rebuild`"
+            f"{rebuild_cure(self.definition.name)}"
         )
 
     def try_to_take(
@@ -261,6 +261,14 @@ class Processor:
 def is_loss(record: Record, expected: int, beginnings: Mapping[Partition, int]) -> bool:
     """Whether records are missing before this one: the log begins past them, or nobody looked where it begins."""
     return record.offset > expected and beginnings.get((record.topic, record.partition), record.offset) > expected
+
+
+def rebuild_cure(service: str) -> str:
+    """What to do about a store that must be made anew."""
+    return (
+        f"stop all replicas of {service} and run `python -P -m {module_of(service)} rebuild` in its environment "
+        f"(where `cairn up` runs it: `cairn store rebuild {service}`)"
+    )
 
 
 def module_of(service: str) -> str:

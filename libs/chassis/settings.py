@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -44,9 +45,12 @@ class ServiceSettings(BaseSettings):
     lease_seconds: float = Field(15.0, gt=0, validation_alias="CAIRN_LEASE_SECONDS")
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> Self:
-        """Read the environment, following `DATABASE_URL_FILE`. Raises SettingsError."""
-        given = {}
+    def from_environment(cls, environ: Mapping[str, str], unused: Mapping[str, str] = MappingProxyType({})) -> Self:
+        """Read the environment, following `DATABASE_URL_FILE`. Raises SettingsError.
+
+        `unused` stands in for settings that a command does not need.
+        """
+        given = {name: value for name, value in unused.items() if not environ.get(name)}
         if file := environ.get("DATABASE_URL_FILE"):
             if environ.get("DATABASE_URL"):
                 raise SettingsError("DATABASE_URL and DATABASE_URL_FILE are both set: set one of them")

@@ -11,7 +11,7 @@ from chassis.database import Database, StoreError
 from chassis.kafka import GroupInUse, Log, Partition, partitions_of
 from chassis.outbox import confirm, confirmed_ends, position_of
 from chassis.positions import DECIDER, load_positions, save_positions
-from chassis.processor import Processor, module_of
+from chassis.processor import Processor, rebuild_cure
 
 _NOT_OURS = frozenset({"signature", "not-allowed", "unsigned", "wrong-topic"})
 """What is wrong with what others wrote."""
@@ -21,7 +21,7 @@ class MustRebuild(StoreError):
     """The store is behind the log; rebuilding it is the cure."""
 
     def __init__(self, service: str, why: str) -> None:
-        super().__init__(f"{why}. Stop all replicas of {service} and run: python -P -m {module_of(service)} rebuild")
+        super().__init__(f"{why}: {rebuild_cure(service)}")
 
 
 def refuse_unfinished(database: Database, service: str) -> None:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="Prove that the log is what it was.")
+    group = typer.Typer(
+        no_args_is_help=True, help="Prove that the log is what it was.", epilog="Example: cairn audit verify"
+    )
     group.callback()(_audit)
     group.command(epilog="Example: cairn audit verify --keys trust.json")(verify)
     app.add_typer(group, name="audit")

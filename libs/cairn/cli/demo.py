@@ -46,6 +46,11 @@ class _Teller:
     def say(self, text: str) -> None:
         self.console.print(f"[bold]·[/bold] {text}", highlight=False)
 
+    def say_of(self, name: str, line: str) -> None:
+        """Pass on what the stack says of itself, such as that it is stopping; of its processes, nothing."""
+        if name == "cairn":
+            self.say(f"{line[0].upper()}{line[1:]}.")
+
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[], None]]:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -66,11 +71,13 @@ async def _tell(home: Path, console: "Console", *, keep: bool, seconds: float) -
     from cairn.demo.story import Story
     from cairn.demo.traffic import NoAnswer
     from cairn.demo.watching import StoryStuck
+    from cairn.local.packages import refuse_absent
     from cairn.local.stack import Options, Stack
 
-    stack = Stack(Options(home=home, fast_start=True), lambda _name, _line: None)
-    cancel_on_signals(stack)
+    refuse_absent()
     teller = _Teller(console)
+    stack = Stack(Options(home=home, fast_start=True), teller.say_of)
+    cancel_on_signals(stack)
     teller.say("Starting Kafka, six services and a serving process.")
     is_told = False
     try:

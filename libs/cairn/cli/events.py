@@ -18,7 +18,7 @@ Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what ar
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="Look at events.")
+    group = typer.Typer(no_args_is_help=True, help="Look at events.", epilog="Example: cairn events tail --follow")
     example = "Example: cairn events tail --follow --type 'model.*' --subject model/risk.loans"
     group.command(epilog=example)(tail)
     group.command(epilog="Example: cairn events search --since 2h --who person/ada --json")(search)

@@ -7,7 +7,7 @@ import typer
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="Look at models.")
+    group = typer.Typer(no_args_is_help=True, help="Look at models.", epilog="Example: cairn models list")
     group.command("list", epilog="Example: cairn models list --json")(list_models)
     group.command(epilog="Example: cairn models show risk.loans")(show)
     app.add_typer(group, name="models")

@@ -7,7 +7,11 @@ import typer
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="Look at records that could not be handled, and try them again.")
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="Look at records that could not be handled, and try them again.",
+        epilog="Example: cairn parked list",
+    )
     group.command("list", epilog="Example: cairn parked list --service registry")(list_parked)
     group.command(epilog="Example: cairn parked redrive registry requests 2 17")(redrive)
     app.add_typer(group, name="parked")
@@ -27,7 +31,10 @@ def list_parked(
     context = asking.context_of(ctx)
     found: list[dict[str, Any]] = []
     silent = []
-    for name in [service_named(service)] if service else context.services:
+    asked = [service_named(service)] if service else list(context.services)
+    if not asked:
+        raise OutOfReach("no service's address is known: start Cairn with `cairn up`, or set CAIRN_REGISTRY_URL, …")
+    for name in asked:
         try:
             records = get_list(f"{context.service_url(name)}/parked", f"the {name}", "records")
         except OutOfReach as error:

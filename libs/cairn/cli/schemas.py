@@ -8,7 +8,11 @@ import typer
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="Look after the schemas that outsiders rely on.")
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="Look after the schemas that outsiders rely on.",
+        epilog="Example: cairn schemas check",
+    )
     group.callback()(_schemas)
     group.command(epilog="Example: cairn schemas check --against v1.2.0")(check)
     app.add_typer(group, name="schemas")

@@ -15,7 +15,9 @@ Service = Annotated[str, typer.Argument(help="The service, e.g. registry.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="Make stores anew, and compare them.")
+    group = typer.Typer(
+        no_args_is_help=True, help="Make stores anew, and compare them.", epilog="Example: cairn store digest registry"
+    )
     group.command(epilog="Example: cairn store rebuild registry")(rebuild)
     group.command(epilog="Example: cairn store digest registry --tables")(digest)
     app.add_typer(group, name="store")
@@ -34,9 +36,11 @@ def digest(
     ctx: typer.Context,
     service: Service,
     tables: Annotated[bool, typer.Option("--tables", help="A line for each table, too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with all tables.")] = False,
 ) -> None:
     """Print one line about a service's store: equal lines, equal rows."""
-    stack, flags = _stack(ctx), ["--tables"] if tables else []
+    flags = [*(["--tables"] if tables else []), *(["--json"] if as_json else [])]
+    stack = _stack(ctx)
     _exit_as(stack, stack.look_at_store(_known(service), "digest", *flags))
 
 

@@ -15,7 +15,7 @@ _TOPICS_SECONDS = 60.0
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command(epilog="Example: cairn up --home .cairn")(up)
+    app.command(epilog="Example: cairn up --quiet")(up)
     app.command(epilog="Example: cairn down")(down)
     app.command(epilog="Example: cairn prepare --keys /keys --replicas 3")(prepare)
 
@@ -31,7 +31,10 @@ def up(
         typer.Option(help="Let unsigned events of this upstream system count, e.g. /plant/mes; repeatable."),
     ] = None,
     gateway: Annotated[
-        Path | None, typer.Option(help="Also start the gateway, the HTTP door, with this configuration.")
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Also start the gateway, the HTTP door, with this configuration."
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show only what is about the processes themselves.")] = False,
 ) -> None:

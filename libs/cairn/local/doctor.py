@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from cairn.local import jars, java
+from cairn.local import jars, java, packages
 from cairn.local.errors import Missing
 
 _OLDEST_PYTHON, _NEWEST_PYTHON = (3, 11), (3, 14)
@@ -33,6 +33,7 @@ def check(environment: Mapping[str, str] = os.environ) -> list[Finding]:
     kafka = environment.get("KAFKA_BOOTSTRAP_SERVERS", "")
     return [
         _python(),
+        _services(),
         _java(environment),
         _jars("Kafka", jars.kafka_jars(), cache),
         _jars("S3 server", [jars.S3PROXY], cache),
@@ -45,6 +46,12 @@ def check(environment: Mapping[str, str] = os.environ) -> list[Finding]:
 def _python() -> Finding:
     ok = _OLDEST_PYTHON <= sys.version_info[:2] <= _NEWEST_PYTHON
     return Finding("Python", ok, sys.version.split()[0], "" if ok else "use Python 3.11, 3.12, 3.13 or 3.14")
+
+
+def _services() -> Finding:
+    lacking = packages.absent()
+    detail = f"not installed: {', '.join(lacking)}" if lacking else "all installed"
+    return Finding("services", not lacking, detail, packages.CURE if lacking else "")
 
 
 def _java(environment: Mapping[str, str]) -> Finding:

@@ -19,6 +19,7 @@ from cairn.holding import hold
 from cairn.local.errors import Missing, StartFailed
 from cairn.local.kafka import LocalKafka
 from cairn.local.keys import ensure_keys
+from cairn.local.packages import package_of, refuse_absent
 from cairn.local.ports import kept_ports
 from cairn.local.processes import run
 from cairn.local.supervisor import Program, Restarts, Say, Supervised
@@ -56,8 +57,7 @@ class Options:
 class Stack:
     """Brings everything up in order, keeps it running, and stops it in reverse.
 
-    What ends is started again; what goes on ending is given up, and the rest goes on: each works alone, and what is
-    told meanwhile waits in Kafka.
+    What ends is started again; what goes on ending is given up, and the rest goes on: what is told waits in Kafka.
     """
 
     def __init__(self, options: Options, say: Say, pass_on: Say = lambda _name, _line: None) -> None:
@@ -137,6 +137,7 @@ class Stack:
         return await self._run(service, command, *flags)
 
     async def _run(self, service: str, command: str, *flags: str) -> int:
+        refuse_absent([service])
         program = self._program(service, self._ports())
         return await run(service, *program.command, command, *flags, environment=program.environment)
 
@@ -149,6 +150,7 @@ class Stack:
         return dict(zip(names, kept_ports(self._home / "ports.json", *[0] * len(names)), strict=True))
 
     async def _start(self) -> None:
+        refuse_absent((*SERVICES, *((GATEWAY,) if self.options.gateway else ())))
         self._home.mkdir(parents=True, exist_ok=True)
         self._exits.callback((await asyncio.to_thread(hold, self._home)).close)
         self._tell_nothing()  # a killed one may have left something
@@ -232,7 +234,7 @@ class Stack:
             self._running.save(self._home)
 
     def _program(self, name: str, ports: Mapping[str, int]) -> Program:
-        module = "deployer.serving" if name == SERVING else name.replace("-", "_")
+        module = "deployer.serving" if name == SERVING else package_of(name)
         return Program(
             name=name,
             command=(sys.executable, "-P", "-m", module),

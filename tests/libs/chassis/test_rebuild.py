@@ -179,7 +179,7 @@ async def test_a_rebuild_that_was_not_finished_refuses_to_start_until_one_is(liv
     await live.settle()
     with pytest.raises(KeyboardInterrupt):
         await live.rebuild(pull_the_plug)
-    with pytest.raises(MustRebuild, match=r"was not finished. Stop all replicas .*python -P -m monitor rebuild"):
+    with pytest.raises(MustRebuild, match=r"was not finished: stop all replicas .*python -P -m monitor rebuild"):
         await live.check()
     await live.rebuild()
     await live.check()

@@ -1,5 +1,7 @@
 import shutil
 import sqlite3
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -35,6 +37,13 @@ def store(auditor, tmp_path) -> Path:
 def run(store: Path, *arguments: str) -> int:
     settings = ServiceSettings.model_construct(trust_file=store.parent / "trust.json")
     return verify(build(settings), settings, "--store", str(store), *arguments)
+
+
+def test_whoever_has_a_copy_needs_nothing_else_but_the_trust_file(store):
+    command = [sys.executable, "-P", "-m", "governance_auditor", "verify", "--store", str(store)]
+    environment = {"CAIRN_TRUST_FILE": str(store.parent / "trust.json"), "LOG_FORMAT": "console"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout[:10]) == (OK, "verify: ok"), done.stderr
 
 
 def write(store: Path, statement: str, *values: object) -> None:

@@ -8,7 +8,11 @@ from cairn.cli.publish.observed import labels, outcomes
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="Publish data, labels and outcomes.")
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="Publish data, labels and outcomes.",
+        epilog="Example: cairn publish dataset loans.csv --name risk.loans-2026 --version 1",
+    )
     group.command(epilog="Example: cairn publish dataset loans.csv --name risk.loans-2026 --version 2026-11-21")(
         dataset
     )

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,10 @@ def leaves() -> list[tuple[str, ...]]:
     return names
 
 
-@pytest.mark.parametrize("words", leaves(), ids=" ".join)
+GROUPS = [(str(group.name),) for group in build().registered_groups]
+
+
+@pytest.mark.parametrize("words", [*leaves(), *GROUPS], ids=" ".join)
 def test_every_command_explains_itself_with_an_example(cairn: Cairn, words: tuple[str, ...]) -> None:
     outcome = cairn(*words, "--help")
 
@@ -201,11 +203,9 @@ async def test_following_goes_on_until_ctrl_c(kafka: str, tmp_path: Path, point_
         await publisher.publish(TrainingRequested(model="risk.after"))
         second = json.loads(child.stdout.readline())
 
-    began = time.monotonic()
     child.send_signal(signal.SIGINT)
 
     assert child.wait(20) == 130
-    assert time.monotonic() - began < 5
     assert [first["data"]["model"], second["data"]["model"]] == ["risk.before", "risk.after"]
     assert child.communicate() == (b"", b"")
 
@@ -229,7 +229,6 @@ WRITES = {
     ("predict",),
     ("parked", "redrive"),
     ("store", "rebuild"),
-    ("store", "digest"),
 }
 
 

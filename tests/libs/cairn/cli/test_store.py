@@ -1,6 +1,7 @@
 """`cairn store`: a store is made anew from the log, by the user of `cairn up` too."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -37,6 +38,9 @@ def test_a_rebuilt_store_holds_what_it_held_and_all_stopped_in_reverse(tmp_path:
     rebuilt = store(home, "rebuild", "registry")
     assert rebuilt.returncode == 0, rebuilt.stderr
     assert store(home, "digest", "registry").stdout.splitlines() == lines
+    as_json = json.loads(store(home, "digest", "registry", "--json").stdout)
+    assert lines == [f"registry {as_json['rows']} rows {as_json['digest']}"]
+    assert as_json["tables"]["declared"]["rows"] == 1
 
 
 async def live(home: Path, said: list[tuple[str, str]]) -> tuple[int, list[str], str]:
