@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from cairn.declaration.problems import DeclarationError, Problem
 from cairn.declaration.tree import Location, Tree, read_tree
 from cairn.declaration.wording import location_of, problem_of
-from cairn.events.declaration import Declaration
+from cairn.events.declaration import LOWER_IS_BETTER, Declaration
 from cairn.events.values import Digest
 
 __all__ = ["LARGEST_BYTES", "DeclarationError", "Problem", "declaration_digest", "read_declaration", "read_document"]
@@ -29,16 +29,15 @@ def read_declaration(path_or_text: Path | str, name: str) -> Declaration:
     The file may come from anyone. Raises DeclarationError, which tells of every problem the line, the column, the
     key, what was found and what was expected.
     """
-    return read_document(path_or_text, name, Declaration)
+    tree, declaration = _read(path_or_text, name, Declaration)
+    if hopeless := list(_hopeless_gates(declaration, tree)):
+        raise DeclarationError(name, hopeless)
+    return declaration
 
 
 def read_document(path_or_text: Path | str, name: str, model: type[Model]) -> Model:
     """As `read_declaration`, for another kind of document."""
-    tree = read_tree(_text_of(path_or_text, name))
-    problems = [*tree.problems, *(_problems(tree, model) if tree.complete else ())]
-    if problems:
-        raise DeclarationError(name, problems)
-    return _validated(tree.root, model)
+    return _read(path_or_text, name, model)[1]
 
 
 def declaration_digest(declaration: Declaration) -> Digest:
@@ -46,6 +45,25 @@ def declaration_digest(declaration: Declaration) -> Digest:
     facts = declaration.model_dump(mode="json")
     canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _read(path_or_text: Path | str, name: str, model: type[Model]) -> tuple[Tree, Model]:
+    tree = read_tree(_text_of(path_or_text, name))
+    problems = [*tree.problems, *(_problems(tree, model) if tree.complete else ())]
+    if problems:
+        raise DeclarationError(name, problems)
+    return tree, _validated(tree.root, model)
+
+
+def _hopeless_gates(declaration: Declaration, tree: Tree) -> Iterator[Problem]:
+    """Minimums that no version can ever reach. Not the event's rule: what was declared once stays readable."""
+    for metric, value in declaration.gates.minimums.items():
+        lower = metric in LOWER_IS_BETTER
+        if value < 0 if lower else value > 1:
+            location = ("gates", "minimums", metric)
+            expected = "0 or more" if lower else "1 or less"
+            text = f"found {value:g}, which no version can reach: expected {expected}"
+            yield Problem(*tree.values[location], ".".join(location), text)
 
 
 def _text_of(path_or_text: Path | str, name: str) -> str:

@@ -61,6 +61,14 @@ BAD: dict[str, tuple[str, str]] = {
         "gates: {minimums: {roc_auc: '0.8'}}",
         "x.yaml:5:29: gates.minimums.roc_auc: found the text '0.8', expected a number",
     ),
+    "share above one": (
+        "gates: {minimums: {roc_auc: 1.5}}",
+        "x.yaml:5:29: gates.minimums.roc_auc: found 1.5, which no version can reach: expected 1 or less",
+    ),
+    "loss below zero": (
+        "gates: {minimums: {log_loss: -1}}",
+        "x.yaml:5:30: gates.minimums.log_loss: found -1, which no version can reach: expected 0 or more",
+    ),
     "unknown metric": (
         "gates: {minimums: {accurracy: 0.8}}",
         "x.yaml:5:20: gates.minimums.accurracy: found the text 'accurracy', expected 'roc_auc'",
