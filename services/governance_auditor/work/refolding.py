@@ -33,6 +33,9 @@ from governance_auditor.work.recomputing import OF_RIGHT_TYPE
 _RECORDS = f"""SELECT "offset", timestamp, "key", headers, value, timestamp_type FROM entry
     WHERE log = ? AND "offset" >= ? AND "offset" < ? AND timestamp_type != {NO_RECORD} AND {OF_RIGHT_TYPE}
     ORDER BY "offset" """  # noqa: S608 # no input
+_LAST_HOLE = f"""SELECT max("offset") FROM entry WHERE log = ? AND timestamp_type = {NO_RECORD}"""  # noqa: S608 # no input
+_TRACE = """SELECT 1 FROM chassis_inbox WHERE topic = ? AND "partition" = ? AND "offset" = ?
+    UNION ALL SELECT 1 FROM chassis_parked WHERE topic = ? AND "partition" = ? AND "offset" = ?"""
 _ENDS = """SELECT min("offset"), max("offset") + 1 FROM entry WHERE log = ? AND typeof("offset") = 'integer'"""
 _POSITIONS = """SELECT topic, "partition", next_offset FROM chassis_position
     WHERE consumer = ? AND typeof(next_offset) = 'integer'"""
@@ -63,6 +66,8 @@ class CopiedLog:
     """The log as a copy of the store holds it. See LogReader."""
 
     store: sqlite3.Connection
+    heard: bool = False
+    """Whether it is read as the decider did: without what was aborted."""
 
     async def committed(self, partitions: Iterable[Partition]) -> dict[Partition, int | None]:
         """How far the decider has come; 0 where it has taken nothing."""
@@ -81,8 +86,16 @@ class CopiedLog:
     async def read(self, start: Mapping[Partition, int], end: Mapping[Partition, int]) -> AsyncIterator[Record]:
         """The records of one partition after the other. Raises RebuildError where one cannot be read."""
         for partition, first in start.items():
-            for row in self.store.execute(_RECORDS, (log_name(*partition), first, end[partition])):
-                yield _record_of(partition, *row)
+            log = log_name(*partition)
+            last_hole = self.store.execute(_LAST_HOLE, (log,)).fetchone()[0] if self.heard else None
+            for row in self.store.execute(_RECORDS, (log, first, end[partition])):
+                if last_hole is None or row[0] > last_hole or self._left_a_trace(partition, row[0]):
+                    yield _record_of(partition, *row)
+
+    def _left_a_trace(self, partition: Partition, offset: int) -> bool:
+        """Whether the decider took a record: none says itself that it was aborted; the end of a transaction is a hole."""
+        place = (*partition, offset)
+        return self.store.execute(_TRACE, place * 2).fetchone() is not None
 
     def _edges(self, partition: Partition) -> tuple[int, int]:
         first, end = self.store.execute(_ENDS, (log_name(*partition),)).fetchone()
@@ -148,7 +161,8 @@ class Refolding:
         processor = Processor(definition, database, voice, self.trust, objects, wall_clock)
         try:
             log = CopiedLog(self.store)
-            asyncio.run(Rebuild(definition, database, processor, log, log, self.progress).run())
+            heard = CopiedLog(self.store, heard=True)
+            asyncio.run(Rebuild(definition, database, processor, log, heard, self.progress).run())
         except IntegrityError as error:
             raise RebuildError(describe(error)) from error
         finally:

@@ -145,7 +145,8 @@ async def test_what_is_said_is_appended_signed_and_verified(kafka, tmp_path, mon
     code, out = await cairn(context, monkeypatch, capsys, "verify", "--json")
     assert {one["log"]: one["signed"] for one in json.loads(out)["logs"]}[log] == 59
 
-    assert (await command(context, "verify", "--store", str(tmp_path / "auditor.db"), "--bootstrap", kafka))[0] == 0
+    verified = await command(context, "verify", "--store", str(tmp_path / "auditor.db"), "--bootstrap", kafka)
+    assert verified[0] == 0, verified
     before = await command(context, "digest")
     assert (await command(context, "rebuild"))[0] == 0
     assert await command(context, "digest") == before
@@ -175,7 +176,8 @@ async def test_transactions_are_appended_signed_and_verified_with_what_was_abort
                 await getattr(producer, f"{end}_transaction")()
         await until_signed(url, {"labels/0": 5})
     assert (await cairn(context, monkeypatch, capsys, "verify"))[0] == 0
-    assert (await command(context, "verify", "--store", str(tmp_path / "auditor.db"), "--bootstrap", kafka))[0] == 0
+    verified = await command(context, "verify", "--store", str(tmp_path / "auditor.db"), "--bootstrap", kafka)
+    assert verified[0] == 0, verified
     before = await command(context, "digest")
     assert (await command(context, "rebuild"))[0] == 0
     assert await command(context, "digest") == before

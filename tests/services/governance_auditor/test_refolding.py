@@ -217,7 +217,7 @@ def test_what_the_raw_records_themselves_lead_to_is_said_after_they_were_named(c
     assert run(copy) == TAMPERED
     said = lines(capsys)
     assert "offset 17: the value differs from what was appended" in said[0]
-    assert any("cannot be made anew from the records" in line and "/17 was applied before" in line for line in said)
+    assert any("cannot be made anew from the records" in line and "/17 cannot be trusted now" in line for line in said)
 
 
 def test_what_was_told_and_is_not_in_the_log_yet_is_not_compared(tmp_path, capsys):
