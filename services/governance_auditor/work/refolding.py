@@ -93,7 +93,7 @@ class CopiedLog:
                     yield _record_of(partition, *row)
 
     def _left_a_trace(self, partition: Partition, offset: int) -> bool:
-        """Whether the decider took a record: none says itself that it was aborted; the end of a transaction is a hole."""
+        """Whether the decider took a record: none says itself that it was aborted; a transaction ends in a hole."""
         place = (*partition, offset)
         return self.store.execute(_TRACE, place * 2).fetchone() is not None
 
