@@ -28,7 +28,7 @@ from cairn.topics import create_topics
 
 SECONDS = 5.0
 RUNS = 3
-BATCH = 100
+BATCH = 500
 CONNECTIONS = 8
 TOKEN = "only for benchmarks"
 FLOOR = """

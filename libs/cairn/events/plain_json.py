@@ -12,6 +12,8 @@ _ESCAPES = re.compile(
 )
 """The same escaped, and further control characters; what breaks or indents a line is admitted."""
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_SURELY_FINITE = 300
+"""An integer with no more digits than so is no larger than a double can be."""
 _SHORT = {"b": "0008", "f": "000C"}
 
 
@@ -23,13 +25,7 @@ def find_ambiguity(payload: bytes) -> str:
     """
     try:
         text = payload.decode()
-        json.loads(
-            text,
-            object_pairs_hook=_refuse_duplicates,
-            parse_int=_refuse_odd_integer,
-            parse_float=_refuse_endless,
-            parse_constant=_refuse_constant,
-        )
+        _DECODER.decode(text)
     except _Ambiguous as error:
         return str(error)[:300]
     except (ValueError, RecursionError):
@@ -59,17 +55,17 @@ def _find_character(text: str) -> str:
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> None:
-    seen: set[str] = set()
-    for name, _ in pairs:
-        if name in seen:
-            raise _Ambiguous(f"the field {name!r} is there twice")
-        seen.add(name)
+    if len(dict(pairs)) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _Ambiguous(f"the field {twice!r} is there twice")
 
 
 def _refuse_odd_integer(text: str) -> None:
     if text == "-0":
         raise _Ambiguous("the integer -0 is there: write 0")
-    _refuse_endless(text)
+    if len(text) > _SURELY_FINITE:
+        _refuse_endless(text)
 
 
 def _refuse_endless(text: str) -> None:
@@ -79,3 +75,11 @@ def _refuse_endless(text: str) -> None:
 
 def _refuse_constant(text: str) -> NoReturn:
     raise _Ambiguous(f"{text} is there, which is no number in JSON")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_refuse_duplicates,
+    parse_int=_refuse_odd_integer,
+    parse_float=_refuse_endless,
+    parse_constant=_refuse_constant,
+)
