@@ -14,6 +14,15 @@ import pytest_asyncio
 from cairn.local import LocalKafka, LocalS3
 
 
+LONGEST_FIRST = ("faults", "e2e", "readme", "kafka", "examples", "loop")
+"""Folders whose files hold few tests that take long: begun last, they would leave all workers but one idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest; else the order of the files stays."""
+    items.sort(key=lambda item: not {*item.path.parts}.intersection(LONGEST_FIRST))
+
+
 class S3Server(NamedTuple):
     """How to reach an S3 server."""
 
