@@ -13,7 +13,6 @@ import pytest_asyncio
 
 from cairn.local import LocalKafka, LocalS3
 
-
 LONGEST_FIRST = ("faults", "e2e", "readme", "kafka", "examples", "loop")
 """Folders whose files hold few tests that take long: begun last, they would leave all workers but one idle."""
 
