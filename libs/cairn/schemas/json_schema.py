@@ -12,6 +12,9 @@ from cairn.schemas.addresses import key_template, owner_template, subject_templa
 PERSONAL = "x-personal"
 """Marks a field that can hold personal data."""
 
+UNIT = "x-unit"
+"""Says what a number counts, or what an instant is told in."""
+
 UNITS = {"seconds": "seconds", "bytes": "bytes", "ratio": "0 to 1", "at": "instant, UTC"}
 """What the end of a field's name says of its unit."""
 
@@ -72,7 +75,7 @@ def _describe(fields: dict[str, Any], made: dict[str, Any]) -> None:
 def _tell_units(fields: dict[str, Any]) -> None:
     for name, field in fields.items():
         if unit_of(name):
-            field["x-unit"] = unit_of(name)
+            field[UNIT] = unit_of(name)
 
 
 def _show(node: Any, made: dict[str, Any], value: Any) -> None:
