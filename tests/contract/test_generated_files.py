@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from cairn.events.envelope import schema_address
 from cairn.schemas.__main__ import main
 from cairn.schemas.generate import differences, generate, write
 
@@ -108,6 +110,13 @@ def test_what_a_field_shows_is_allowed(path: Path) -> None:
         for shown in field.get("examples", ()):
             validator = Draft202012Validator({**field, "$defs": schema.get("$defs", {})})
             assert validator.is_valid(shown), (name, shown)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "schemas/json").glob("*.json")), ids=lambda path: path.stem)
+def test_events_name_their_schema_by_an_absolute_uri(path: Path) -> None:
+    schema = json.loads(path.read_bytes())
+    assert schema["$id"] == schema_address(schema["x-type"])
+    assert urlsplit(schema["$id"]).scheme == "urn"
 
 
 def test_a_schema_says_who_may_send_it() -> None:
