@@ -9,6 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from cairn.events.envelope import schema_address
+from cairn.events.values import LARGEST_INTEGER
 from cairn.schemas.__main__ import main
 from cairn.schemas.generate import differences, generate, write
 
@@ -117,6 +118,21 @@ def test_events_name_their_schema_by_an_absolute_uri(path: Path) -> None:
     schema = json.loads(path.read_bytes())
     assert schema["$id"] == schema_address(schema["x-type"])
     assert urlsplit(schema["$id"]).scheme == "urn"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "schemas/json").glob("*.json")), ids=lambda path: path.stem)
+def test_what_the_page_says_of_all_fields_is_true(path: Path) -> None:
+    schema = json.loads(path.read_bytes())
+    for name, field in fields_of(schema):
+        for kind in [field, field.get("items", {}), *field.get("anyOf", ())]:
+            if kind.get("type") == "integer":
+                assert -LARGEST_INTEGER <= kind["minimum"] <= kind["maximum"] <= LARGEST_INTEGER, name
+        if "$ref" in field and "default" in field:
+            fields = schema["$defs"][field["$ref"].rpartition("/")[2]]["properties"]
+            own = {
+                inner: one.get("default", {} if one.get("type") == "object" else None) for inner, one in fields.items()
+            }
+            assert field["default"] == own, name
 
 
 def test_a_schema_says_who_may_send_it() -> None:

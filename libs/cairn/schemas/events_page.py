@@ -7,7 +7,7 @@ from typing import Any
 from cairn.events.catalogue import ALL_SERVICES, CATALOGUE, GATEWAY, OPERATIONS, TOPICS, EventType, Topic
 from cairn.events.hearing import AUDITOR, HEARD, hearers_of
 from cairn.schemas.addresses import key_template, schema_file
-from cairn.schemas.fields import field_rows
+from cairn.schemas.fields import field_rows, type_of
 from cairn.schemas.headers import HEADERS
 from cairn.schemas.markdown import table
 from cairn.schemas.publishing import publishing
@@ -20,9 +20,11 @@ Everything that happens in Cairn is one of these events. This page is generated 
 `libs/cairn/events` by `make schemas`; the same is said for programs by [asyncapi.yaml](../schemas/asyncapi.yaml) and
 the [JSON Schemas](../schemas/json), and shown by [recorded messages](../schemas/examples).
 
-A field with a question mark may be absent or null. Readers ignore fields that they do not know; writers may not send
-any. A unit is the end of a field's name: `_seconds`, `_bytes`, `_ratio` (0 to 1), `_at` (an instant in UTC). Periods
-are half-open. Personal fields can hold personal data.
+A field with a question mark may be absent: it is then its default, and null where none is named (a map: empty). Null
+may be sent only where the type says so. Readers ignore fields that they do not know; writers may not send any. Integers lie
+between -(2^53 - 1) and 2^53 - 1, so that every reader keeps them; the characters of texts are those of Unicode. A unit
+is the end of a field's name: `_seconds`, `_bytes`, `_ratio` (0 to 1), `_at` (an instant in UTC). Periods are half-open.
+Personal fields can hold personal data.
 """
 _MAP_NOTE = """\
 ## Who tells, who hears
@@ -75,8 +77,12 @@ def _topics() -> str:
 
 
 def _headers() -> str:
-    rows = ((f"`{header.name}`", "yes" if header.required else "", header.says) for header in HEADERS)
-    return "## The headers of every event\n\n" + table(("header", "required", "says"), rows)
+    rows = (
+        (f"`{header.name}`", type_of({"type": "string", **header.rules}, _anchor), required, header.says)
+        for header in HEADERS
+        for required in ["yes" if header.required else ""]
+    )
+    return "## The headers of every event\n\n" + table(("header", "type", "required", "says"), rows)
 
 
 def _topic(topic: Topic, schemas: Mapping[str, Any]) -> str:

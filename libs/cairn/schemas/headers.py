@@ -53,7 +53,7 @@ HEADERS = (
         "ce_dataschema",
         "The value's schema, by its `$id`: `urn:cairn:schema:<type>`; in older events the schema's file.",
         False,
-        {"format": "uri-reference", "minLength": 1},
+        {"format": "uri-reference"},
     ),
     Header("ce_traceparent", "W3C Trace Context.", False, {}),
     Header("ce_keyid", "The name of the key that signed it.", False, {}),
