@@ -21,10 +21,10 @@ Everything that happens in Cairn is one of these events. This page is generated 
 the [JSON Schemas](../schemas/json), and shown by [recorded messages](../schemas/examples).
 
 A field with a question mark may be absent: it is then its default, and null where none is named (a map: empty). Null
-may be sent only where the type says so. Readers ignore fields that they do not know; writers may not send any. Integers lie
-between -(2^53 - 1) and 2^53 - 1, so that every reader keeps them; the characters of texts are those of Unicode. A unit
-is the end of a field's name: `_seconds`, `_bytes`, `_ratio` (0 to 1), `_at` (an instant in UTC). Periods are half-open.
-Personal fields can hold personal data.
+may be sent only where the type says so. Readers ignore fields that they do not know; writers may not send any.
+Integers lie between -(2^53 - 1) and 2^53 - 1, so that every reader keeps them; the characters of texts are those of
+Unicode. A unit is the end of a field's name: `_seconds`, `_bytes`, `_ratio` (0 to 1), `_at` (an instant in UTC).
+Periods are half-open. Personal fields can hold personal data.
 """
 _MAP_NOTE = """\
 ## Who tells, who hears

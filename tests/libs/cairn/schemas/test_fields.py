@@ -36,8 +36,8 @@ def bounded(kind: Any, **rules: Any) -> Any:
         (Part, "[Part](#part)"),
         (bounded(list[Part], max_length=8), "list of [Part](#part), at most 8 items"),
         (
-            bounded(list[bounded(str, max_length=3)], min_length=1),
-            "list of text (at most 3 characters), at least 1 items",
+            bounded(list[bounded(str, max_length=3)], min_length=2),
+            "list of text (at most 3 characters), at least 2 items",
         ),
         (bounded(dict[Literal["a", "b"], float], max_length=10), "map from `a` or `b` to number, at most 10 entries"),
         (dict[str, JsonValue], "map to any JSON"),
