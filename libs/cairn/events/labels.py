@@ -32,7 +32,7 @@ class _Joined(Value):
 
 
 class Label(_Joined):
-    """The true answer to one prediction. Names it by `prediction_id`, or by `entity` and `period` together."""
+    """The true answer to one prediction. It names it either by `prediction_id`, or by `entity` and `period`."""
 
     value: Annotated[Scalar, PERSONAL]
     """The true value of the target. Null says that there is none, as `retracted` does."""
