@@ -12,10 +12,12 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from cairn.events import CATALOGUE, TOPICS
 from cairn.events.catalogue import carries
 from cairn.events.hearing import HEARD
+from cairn.schemas.examples import read_examples
 from cairn.schemas.headers import HEADERS
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "schemas/asyncapi.yaml"
+EXAMPLES = read_examples(ROOT)
 DOCUMENT: dict[str, Any] = yaml.safe_load(FILE.read_bytes())
 MESSAGES: dict[str, Any] = DOCUMENT["components"]["messages"]
 
@@ -117,6 +119,15 @@ def test_a_message_shows_an_example_that_fits_its_schemas(name: str) -> None:
     Draft202012Validator(resolve(message["payload"]["$ref"])).validate(example["payload"])
     Draft202012Validator(resolve("#/components/schemas/headers")).validate(example["headers"])
     Draft202012Validator({"properties": message["headers"]["properties"]}).validate(example["headers"])
+
+
+@every_message
+def test_the_headers_of_every_recorded_message_are_allowed(name: str) -> None:
+    for example in EXAMPLES:
+        if example.type == name:
+            Draft202012Validator(resolve("#/components/schemas/headers")).validate(example.headers)
+            own = {"properties": MESSAGES[name]["headers"]["properties"]}
+            Draft202012Validator(own).validate(example.headers)
 
 
 def test_the_headers_are_those_that_cairn_writes() -> None:

@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from cairn.events.envelope import schema_address
+from cairn.events.values import LARGEST_INTEGER
 from cairn.schemas.__main__ import main
 from cairn.schemas.generate import differences, generate, write
 
@@ -86,19 +89,22 @@ def fields_of(schema: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [(f"{at}{name}", field) for at, node in nodes.items() for name, field in node.get("properties", {}).items()]
 
 
-def is_plain(field: dict[str, Any]) -> bool:
-    """Whether a field is neither an object, a list nor one of a few words, which their schemas show."""
-    kinds = [branch for branch in field.get("anyOf", [field]) if branch.get("type") != "null"]
-    return all(
-        kind.get("type") not in ("array", "object") and not {"$ref", "enum", "const"} & set(kind) for kind in kinds
-    )
+def holds_objects(field: dict[str, Any], schema: dict[str, Any]) -> bool:
+    """Whether a field holds value objects, whose own fields are shown in the same file."""
+    if "$ref" in field:
+        return "properties" in schema["$defs"][field["$ref"].rpartition("/")[2]]
+    inner = [*field.get("anyOf", ()), *([field["items"]] if "items" in field else ())]
+    return any(holds_objects(one, schema) for one in inner)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "schemas/json").glob("*.json")), ids=lambda path: path.stem)
 def test_every_field_says_what_it_is_and_shows_it(path: Path) -> None:
     schema = json.loads(path.read_bytes())
     assert [name for name, field in fields_of(schema) if not field.get("description")] == []
-    assert [name for name, field in fields_of(schema) if is_plain(field) and not field.get("examples")] == []
+    unshown = [
+        name for name, field in fields_of(schema) if not field.get("examples") and not holds_objects(field, schema)
+    ]
+    assert unshown == []
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "schemas/json").glob("*.json")), ids=lambda path: path.stem)
@@ -108,6 +114,28 @@ def test_what_a_field_shows_is_allowed(path: Path) -> None:
         for shown in field.get("examples", ()):
             validator = Draft202012Validator({**field, "$defs": schema.get("$defs", {})})
             assert validator.is_valid(shown), (name, shown)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "schemas/json").glob("*.json")), ids=lambda path: path.stem)
+def test_events_name_their_schema_by_an_absolute_uri(path: Path) -> None:
+    schema = json.loads(path.read_bytes())
+    assert schema["$id"] == schema_address(schema["x-type"])
+    assert urlsplit(schema["$id"]).scheme == "urn"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "schemas/json").glob("*.json")), ids=lambda path: path.stem)
+def test_what_the_page_says_of_all_fields_is_true(path: Path) -> None:
+    schema = json.loads(path.read_bytes())
+    for name, field in fields_of(schema):
+        for kind in [field, field.get("items", {}), *field.get("anyOf", ())]:
+            if kind.get("type") == "integer":
+                assert -LARGEST_INTEGER <= kind["minimum"] <= kind["maximum"] <= LARGEST_INTEGER, name
+        if "$ref" in field and "default" in field:
+            fields = schema["$defs"][field["$ref"].rpartition("/")[2]]["properties"]
+            own = {
+                inner: one.get("default", {} if one.get("type") == "object" else None) for inner, one in fields.items()
+            }
+            assert field["default"] == own, name
 
 
 def test_a_schema_says_who_may_send_it() -> None:

@@ -69,7 +69,8 @@ class Rollout(Value):
     """How a new version takes over the traffic."""
 
     steps: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(max_length=20)] = (0.2,)
-    """The challenger's share at each step before it takes all. A first version takes all at once."""
+    """The challenger's share at each step before it takes all, each higher than the one before. A first version takes
+    all at once."""
     min_requests: Count = 0
     """A step advances once the challenger has answered so many requests in it."""
 
@@ -117,11 +118,11 @@ class Declaration(Value):
     purpose: Text = ""
     """What it is meant for."""
     dataset: Name
-    """The dataset that it is trained on."""
+    """The dataset that it is trained on: never one of the monitor's, whose names begin with `served.`."""
     target: Annotated[str, Field(min_length=1, max_length=200)]
     """The column to predict."""
     features: Annotated[tuple[str, ...], Field(max_length=500)] = ()
-    """The columns to predict from; none named means all but the target."""
+    """The columns to predict from, each once and never the target; none named means all but the target."""
     seed: Count = 0
     """The seed of all chance in training."""
     split: Split = Split()

@@ -77,5 +77,5 @@ def hops_of(envelope: Envelope) -> int:
 
 
 def schema_address(type_name: str) -> str:
-    """The `dataschema` of a type: relative, so that it names no host."""
-    return f"schemas/json/{type_name}.json"
+    """The `dataschema` of a type: an absolute URI, as CloudEvents demands, that names no host (RFC 8141)."""
+    return f"urn:cairn:schema:{type_name}"

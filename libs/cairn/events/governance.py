@@ -116,8 +116,8 @@ class CheckpointSigned(Event):
 
     log: LogName
     """The log: topic/partition."""
-    origin: Text
-    """The log's name in its notes."""
+    origin: Annotated[Text, Field(examples=["cairn/registry/0"])]
+    """The log's name in its notes: installation/topic/partition."""
     tree_size: Count
     """How many records."""
     root_hash: Annotated[str, Field(max_length=64)]

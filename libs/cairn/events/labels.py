@@ -12,9 +12,9 @@ class _Joined(Value):
     """What binds an observation to a prediction: the prediction's id, or an entity and a period."""
 
     prediction_id: Word | None = None
-    """The id that serving gave the prediction."""
+    """The id that serving gave the prediction. Left out where `entity` and `period` name it."""
     entity: Annotated[str, Field(min_length=1, max_length=128), PERSONAL] | None = None
-    """Whom or what it is about, under the name that the caller sent with the request."""
+    """Whom or what it is about, under the name that the caller sent with the request; goes with `period`."""
     period: Period | None = None
     """The time that it is about; goes with `entity`."""
     observed_at: Instant
@@ -32,14 +32,14 @@ class _Joined(Value):
 
 
 class Label(_Joined):
-    """The true answer to one prediction."""
+    """The true answer to one prediction. It names it either by `prediction_id`, or by `entity` and `period`."""
 
     value: Annotated[Scalar, PERSONAL]
-    """The true value of the target."""
+    """The true value of the target. Null says that there is none, as `retracted` does."""
 
 
 class Outcome(_Joined):
-    """A business figure that followed from one prediction."""
+    """A business figure that followed from one prediction, which it names as a label does."""
 
     value: Annotated[Real, PERSONAL]
     """The figure."""

@@ -141,8 +141,8 @@ class ModelPromoted(Event):
     """The persons' approvals that it rests on."""
     rollout: EventRef
     """The rollout that ended with it."""
-    log_origin: Text
-    """The audit log in which its inclusion can be proved."""
+    log_origin: Annotated[Text, Field(examples=["cairn/registry/0"])]
+    """The audit log in which its inclusion can be proved: installation/topic/partition."""
     datasets: Annotated[tuple[DatasetRef, ...], Field(min_length=1, max_length=20)]
     """What it was trained on."""
     run: RunRef

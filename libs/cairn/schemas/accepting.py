@@ -12,7 +12,7 @@ from math import inf
 from typing import Any, Literal
 
 from cairn.schemas.alternatives import Node, Schema, is_annotation
-from cairn.schemas.json_schema import PERSONAL
+from cairn.schemas.json_schema import PERSONAL, UNIT
 
 _SIZES = ("Length", "Items", "Properties")
 _JUDGED = frozenset(
@@ -105,6 +105,8 @@ def _gaps_of_one(reader: Node, writer: Node, path: str, visited: Visited) -> Ite
         return
     if written != {"null"} and reader.schema.get(PERSONAL) and not writer.schema.get(PERSONAL):
         yield _gap(path, PERSONAL, reader, writer, "changed")
+    if written != {"null"} and reader.schema.get(UNIT) not in (None, writer.schema.get(UNIT)):
+        yield _gap(path, UNIT, reader, writer, "changed")
     yield from _value_gaps(reader, writer, path)
     yield from _bound_gaps(reader.schema, writer.schema, path)
     yield from _other_gaps(reader, writer, path)
@@ -120,8 +122,8 @@ def _gap(path: str, keyword: str, reader: Node, writer: Node, effect: Effect = "
     return Gap(path, keyword, _said(writer.schema, keyword), _said(reader.schema, keyword), effect)
 
 
-def _said(schema: Schema, *keywords: str) -> str | None:
-    return next((_text(schema[word]) for word in keywords if word in schema), None)
+def _said(schema: Schema, keyword: str) -> str | None:
+    return _text(schema[keyword]) if keyword in schema else None
 
 
 def _text(value: Any) -> str:
@@ -156,7 +158,9 @@ def _bound_gaps(reader: Schema, writer: Schema, path: str) -> Iterator[Gap]:
     for lower, exclusive, sign in (("minimum", "exclusiveMinimum", 1), ("maximum", "exclusiveMaximum", -1)):
         read, written = _bound(reader, lower, exclusive, sign), _bound(writer, lower, exclusive, sign)
         if read is not None and (written is None or written < read):
-            yield Gap(path, lower, _said(writer, lower, exclusive), _said(reader, lower, exclusive))
+            keyword, other = (exclusive, lower) if exclusive in reader else (lower, exclusive)
+            said = f"{other} {writer[other]}" if other in writer and keyword not in writer else _said(writer, keyword)
+            yield Gap(path, keyword, said, _said(reader, keyword))
     for size in _SIZES:
         low, high = f"min{size}", f"max{size}"
         if writer.get(low, 0) < reader.get(low, 0):

@@ -1,9 +1,17 @@
-"""Where events of a type travel, as templates: `{model.name}` stands for that field of the payload."""
+"""Where the schema of a type lies, and where its events travel: `{model.name}` stands for that field of the payload."""
 
 from types import SimpleNamespace
 from typing import Any
 
 from cairn.events.catalogue import OPERATIONS, TOPICS, EventType
+
+SCHEMAS = "schemas/json"
+"""The folder of the JSON Schemas, in which every file is generated."""
+
+
+def schema_file(type_name: str) -> str:
+    """The file that holds the schema of a type; its `$id` is what the type's events name in `dataschema`."""
+    return f"{SCHEMAS}/{type_name}.json"
 
 
 def topic_template(entry: EventType) -> str:

@@ -8,7 +8,7 @@ from cairn.events.envelope import schema_address
 from cairn.events.hearing import HEARD
 from cairn.events.identity import Installation
 from cairn.events.upcasting import VERSIONS
-from cairn.schemas.addresses import key_template, subject_template
+from cairn.schemas.addresses import key_template, schema_file, subject_template
 from cairn.schemas.examples import ORDINARY, Example
 from cairn.schemas.headers import headers_schema
 
@@ -17,8 +17,12 @@ _ABOUT = """\
 Every step in the life of a machine-learning model is an event on Kafka. This document is generated from the \
 catalogue in `cairn.events`; `docs/events.md` says the same for people.
 
-Events are CloudEvents 1.0.2 in binary mode. The key's partition is murmur2(key), as in Java (librdkafka and kcat: \
-`partitioner=murmur2_random`). Only a topic's owner writes it. Readers ignore fields and headers that they do not know.
+Events are CloudEvents 1.0.2. Cairn writes binary mode, which the messages below describe. It reads structured mode \
+too: the header `content-type` is `application/cloudevents+json` and the value one JSON object with the attributes \
+beside `data`; such an event is not signed. A record's partition is (murmur2(key) & 0x7fffffff) % partitions, as the \
+Java client does by itself (librdkafka and kcat: `partitioner=murmur2_random`); a record without a key does not count, \
+and one in another partition is a finding. What a signature covers, byte by byte, is said in `docs/events.md`, \
+"The signature". Only a topic's owner writes it. Readers ignore fields and headers that they do not know.
 """
 
 
@@ -83,7 +87,7 @@ def _message(entry: EventType, example: Example | None) -> dict[str, Any]:
         "contentType": "application/json",
         "headers": _headers(entry),
         # By address, so that one file alone says what a payload is.
-        "payload": {"$ref": f"./{schema_address(entry.name).removeprefix('schemas/')}"},
+        "payload": {"$ref": f"./{schema_file(entry.name).removeprefix('schemas/')}"},
         "correlationId": {"$ref": "#/components/correlationIds/story"},
         "bindings": {"kafka": {"key": key, "bindingVersion": _KAFKA}},
         **({"examples": [_example(example)]} if example else {}),
@@ -95,7 +99,7 @@ def _headers(entry: EventType) -> dict[str, Any]:
     own = {
         "ce_type": {"type": "string", "const": entry.name},
         "ce_subject": {"type": "string", "description": f"`{subject_template(entry)}`"},
-        "ce_dataschema": {"type": "string", "const": schema_address(entry.name)},
+        "ce_dataschema": {"type": "string", "enum": [schema_address(entry.name), schema_file(entry.name)]},
     }
     return {"type": "object", "allOf": [{"$ref": "#/components/schemas/headers"}], "properties": own}
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from cairn.schemas.accepting import Gap, find_gaps
 from cairn.schemas.alternatives import Schema
-from cairn.schemas.json_schema import PERSONAL
+from cairn.schemas.json_schema import PERSONAL, UNIT
 
 _NEXT_MAJOR = "or make a new major version of the type, with an upcaster from this one"
 _UNSAID = "not given"
@@ -87,6 +87,8 @@ def _change(gap: Gap, old: str | None, new: str | None) -> str:
         return "optional, now required" if new == "true" else "required, now optional or gone"
     if gap.keyword == PERSONAL:
         return "no longer marked as personal"
+    if gap.keyword == UNIT:
+        return f"the unit was {old}, is {new or _UNSAID}"
     if gap.effect == "lost":
         return "the field is gone" if gap.keyword == "properties" else "any name was kept, now only the listed fields"
     return f"{gap.keyword} was {old or _UNSAID}, is {new or _UNSAID}"
@@ -95,6 +97,8 @@ def _change(gap: Gap, old: str | None, new: str | None) -> str:
 def _cure(gap: Gap, breaks: Whom) -> str:
     if gap.keyword == PERSONAL:
         return "Keep the mark: what was written as personal stays so."
+    if gap.keyword == UNIT:
+        return f"Keep the unit, add a field in the other one, {_NEXT_MAJOR}."
     if gap.keyword == "default":
         return "Keep the default: events that leave the field out would change."
     if gap.effect == "lost":

@@ -1,14 +1,16 @@
 """The page of events for people: who tells and hears what, and every event field by field."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from cairn.events.catalogue import ALL_SERVICES, CATALOGUE, GATEWAY, OPERATIONS, TOPICS, EventType, Topic
 from cairn.events.hearing import AUDITOR, HEARD, hearers_of
-from cairn.schemas.addresses import key_template
-from cairn.schemas.fields import field_rows
+from cairn.schemas.addresses import key_template, schema_file
+from cairn.schemas.fields import field_rows, type_of
 from cairn.schemas.headers import HEADERS
+from cairn.schemas.markdown import table
+from cairn.schemas.publishing import publishing
 
 _OUTSIDE = ("upstream", "people", "serving")
 _INTRODUCTION = """\
@@ -18,9 +20,11 @@ Everything that happens in Cairn is one of these events. This page is generated 
 `libs/cairn/events` by `make schemas`; the same is said for programs by [asyncapi.yaml](../schemas/asyncapi.yaml) and
 the [JSON Schemas](../schemas/json), and shown by [recorded messages](../schemas/examples).
 
-A field with a question mark may be absent or null. Readers ignore fields that they do not know; writers may not send
-any. A unit is the end of a field's name: `_seconds`, `_bytes`, `_ratio` (0 to 1), `_at` (an instant in UTC). Periods
-are half-open. Personal fields can hold personal data.
+A field with a question mark may be absent: it is then its default, and null where none is named (a map: empty). Null
+may be sent only where the type says so. Readers ignore fields that they do not know; writers may not send any.
+Integers lie between -(2^53 - 1) and 2^53 - 1, so that every reader keeps them; the characters of texts are those of
+Unicode. A unit is the end of a field's name: `_seconds`, `_bytes`, `_ratio` (0 to 1), `_at` (an instant in UTC).
+Periods are half-open. Personal fields can hold personal data.
 """
 _MAP_NOTE = """\
 ## Who tells, who hears
@@ -33,7 +37,7 @@ with the installation's name: `cairn.registry`.
 
 def events_page(schemas: Mapping[str, Any]) -> str:
     """docs/events.md, whole, from every type's JSON Schema."""
-    parts = [_INTRODUCTION, _MAP_NOTE, _map(), _topics(), _headers()]
+    parts = [_INTRODUCTION, _MAP_NOTE, _map(), _topics(), _headers(), publishing()]
     parts += [_topic(topic, schemas) for topic in _sections()]
     parts.append(_values(schemas))
     return "\n".join(parts)
@@ -69,12 +73,16 @@ def _topics() -> str:
         for topic in _sections()
         for key in [", ".join(dict.fromkeys(f"`{key_template(entry)}`" for entry in _entries(topic)))]
     )
-    return _table(("topic", "told by", "heard by", "key", "partitions", "largest value"), rows)
+    return table(("topic", "told by", "heard by", "key", "partitions", "largest value"), rows)
 
 
 def _headers() -> str:
-    rows = ((f"`{header.name}`", "yes" if header.required else "", header.says) for header in HEADERS)
-    return "## The headers of every event\n\n" + _table(("header", "required", "says"), rows)
+    rows = (
+        (f"`{header.name}`", type_of({"type": "string", **header.rules}, _anchor), required, header.says)
+        for header in HEADERS
+        for required in ["yes" if header.required else ""]
+    )
+    return "## The headers of every event\n\n" + table(("header", "type", "required", "says"), rows)
 
 
 def _topic(topic: Topic, schemas: Mapping[str, Any]) -> str:
@@ -85,12 +93,13 @@ def _topic(topic: Topic, schemas: Mapping[str, Any]) -> str:
         (_link(entry.name), entry.facts.__doc__ or "", *((entry.judge or "",) if asked else ())) for entry in entries
     )
     about = f"Told by {topic.owner}; heard by {', '.join(_hearers(topic))}."
-    parts = [f"## {topic.name}\n", f"{about}\n", _table(columns, rows)]
+    parts = [f"## {topic.name}\n", f"{about}\n", table(columns, rows)]
     return "\n".join(parts + [_event(entry, schemas[entry.name]) for entry in entries])
 
 
 def _event(entry: EventType, schema: Mapping[str, Any]) -> str:
-    where = f"Key `{key_template(entry)}` · [schema](../{schema['$id']}) · [examples](../schemas/examples/{entry.name})"
+    files = f"[schema](../{schema_file(entry.name)}) · [examples](../schemas/examples/{entry.name})"
+    where = f"Key `{key_template(entry)}` · {files}"
     return "\n".join([f"### {entry.name}\n", f"{entry.facts.__doc__}\n", f"{where}\n", _fields(schema)])
 
 
@@ -106,7 +115,7 @@ def _fields(schema: Mapping[str, Any]) -> str:
         (row.name, row.type, row.unit, "yes" if row.personal else "", row.example, row.says)
         for row in field_rows(schema, _anchor)
     )
-    return _table(("field", "type", "unit", "personal", "example", "meaning"), rows)
+    return table(("field", "type", "unit", "personal", "example", "meaning"), rows)
 
 
 def _entries(topic: Topic) -> list[EventType]:
@@ -131,8 +140,3 @@ def _link(title: str) -> str:
 def _anchor(title: str) -> str:
     """As GitHub makes it from a heading."""
     return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
-
-
-def _table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [columns, tuple("---" for _ in columns), *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)

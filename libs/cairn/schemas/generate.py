@@ -8,15 +8,12 @@ from typing import Any
 import yaml
 
 from cairn.events.catalogue import CATALOGUE
-from cairn.events.envelope import schema_address
 from cairn.events.upcasting import VERSIONS
+from cairn.schemas.addresses import SCHEMAS, schema_file
 from cairn.schemas.asyncapi import asyncapi
 from cairn.schemas.events_page import events_page
 from cairn.schemas.examples import read_examples, recorded
 from cairn.schemas.json_schema import json_schema
-
-SCHEMAS = Path("schemas/json")
-"""The folder in which every file is generated."""
 
 
 def generate(root: Path) -> dict[Path, str]:
@@ -26,7 +23,7 @@ def generate(root: Path) -> dict[Path, str]:
     """
     examples = read_examples(root)
     schemas = {name: json_schema(entry, recorded(name, examples)) for name, entry in VERSIONS.entries().items()}
-    files = {Path(schema_address(name)): _json(schema) for name, schema in schemas.items()}
+    files = {Path(schema_file(name)): _json(schema) for name, schema in schemas.items()}
     page = events_page({name: schemas[name] for name in CATALOGUE})
     return files | {Path("schemas/asyncapi.yaml"): _yaml(asyncapi(examples)), Path("docs/events.md"): page}
 

@@ -1,5 +1,6 @@
 """One JSON Schema (2020-12) for one type of event: what its payload must be."""
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,10 +13,13 @@ from cairn.schemas.addresses import key_template, owner_template, subject_templa
 PERSONAL = "x-personal"
 """Marks a field that can hold personal data."""
 
+UNIT = "x-unit"
+"""Says what a number counts, or what an instant is told in."""
+
 UNITS = {"seconds": "seconds", "bytes": "bytes", "ratio": "0 to 1", "at": "instant, UTC"}
 """What the end of a field's name says of its unit."""
 
-_LONGEST_EXAMPLE = 80
+_LONGEST_EXAMPLE = 90
 _FIRST = ("type", "properties", "required", "additionalProperties")
 _RULE = "Readers ignore fields that they do not know; writers may not send any."
 
@@ -34,6 +38,7 @@ def json_schema(entry: EventType, recorded: Iterable[Mapping[str, Any]] = ()) ->
     for node in (made, *made.get("$defs", {}).values()):
         _describe(node.get("properties", {}), made)
         _tell_units(node.get("properties", {}))
+        _lift_examples(node.get("properties", {}))
         for shown in node.pop("examples", ()):
             _show(node, made, shown)
     for payload in recorded:
@@ -72,11 +77,11 @@ def _describe(fields: dict[str, Any], made: dict[str, Any]) -> None:
 def _tell_units(fields: dict[str, Any]) -> None:
     for name, field in fields.items():
         if unit_of(name):
-            field["x-unit"] = unit_of(name)
+            field[UNIT] = unit_of(name)
 
 
 def _show(node: Any, made: dict[str, Any], value: Any) -> None:
-    """Give plain fields without an example one from a recorded payload."""
+    """Give fields without an example one from a recorded payload."""
     if "$ref" in node:
         node = made["$defs"][node["$ref"].rpartition("/")[2]]
     for branch in node.get("anyOf", ()):
@@ -86,14 +91,29 @@ def _show(node: Any, made: dict[str, Any], value: Any) -> None:
             _show(node["items"], made, item)
     if isinstance(value, dict):
         for name, field in node.get("properties", {}).items():
-            if _is_plain(value.get(name)) and "examples" not in field:
-                field["examples"] = [value[name]]
+            if "examples" not in field and (shown := _shorten(value.get(name))) is not None:
+                field["examples"] = [shown]
             _show(field, made, value.get(name))
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether a value says what it is in one short line."""
-    return value is not None and not isinstance(value, list | dict) and len(str(value)) <= _LONGEST_EXAMPLE
+def _shorten(value: Any) -> Any:
+    """What says in one short line what a value is: itself, or the beginning of a list; None where nothing does."""
+    if isinstance(value, list):
+        while value and len(json.dumps(value)) > _LONGEST_EXAMPLE:
+            value = value[:-1]
+    if value in ({}, []) or len(json.dumps(value, ensure_ascii=False)) > _LONGEST_EXAMPLE:
+        return None
+    return value
+
+
+def _lift_examples(fields: dict[str, Any]) -> None:
+    """Show on the field itself what its class declares for one of the alternatives, or for what a list holds."""
+    for field in fields.values():
+        for branch in field.get("anyOf", ()):
+            if "examples" in branch:
+                field.setdefault("examples", branch["examples"])
+        if "examples" in field.get("items", {}):
+            field.setdefault("examples", [field["items"]["examples"][:1]])
 
 
 def _lift_marks(node: Any) -> None:

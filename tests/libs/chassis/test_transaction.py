@@ -237,7 +237,7 @@ def test_the_envelope_says_who_speaks_and_when(actor: Actor, world: World) -> No
     envelope = told(actor)[0].envelope
     assert (envelope.source, envelope.authtype, envelope.authid) == ("/cairn/monitor", "service", "monitor")
     assert (envelope.type, envelope.subject) == ("cairn.anomaly.detected.v1", "model/risk.loans")
-    assert envelope.dataschema == "schemas/json/cairn.anomaly.detected.v1.json"
+    assert envelope.dataschema == "urn:cairn:schema:cairn.anomaly.detected.v1"
     assert envelope.time == envelope.recordedtime == world.now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 

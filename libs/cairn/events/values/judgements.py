@@ -58,7 +58,14 @@ class Check(Value):
     """One question that was asked and its answer: gates, expectations and policy rules alike."""
 
     model_config = shown(
-        {"name": "roc_auc", "asked": "at least 0.9", "measured": "0.993", "passed": True, "reason": "n = 114"}
+        {
+            "name": "roc_auc",
+            "asked": "at least 0.9",
+            "measured": "0.993",
+            "passed": True,
+            "severity": "error",
+            "reason": "n = 114",
+        }
     )
 
     name: Word

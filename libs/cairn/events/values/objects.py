@@ -51,7 +51,7 @@ class IoSchema(Value):
 
 
 class Period(Value):
-    """A half-open span of time."""
+    """A half-open span of time: it ends after it starts."""
 
     start_at: Instant
     """The first instant inside."""

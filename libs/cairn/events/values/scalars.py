@@ -58,7 +58,11 @@ Scalar = (
     | Annotated[str, Field(max_length=1000)]
     | None
 )
-Parameters = Annotated[dict[str, JsonValue], Field(max_length=100), AfterValidator(_finite)]
+Parameters = Annotated[
+    dict[str, JsonValue],
+    Field(max_length=100, examples=[{"learning_rate": 0.05, "max_iter": 300, "early_stopping": True}]),
+    AfterValidator(_finite),
+]
 
 
 class Value(BaseModel):

@@ -165,7 +165,7 @@ class TestItsEnvelope:
     def test_says_where_the_schema_is_and_when_it_was_written(self, nowhere: Context) -> None:
         envelope = envelope_of(nowhere)
 
-        assert envelope.dataschema == "schemas/json/cairn.training.requested.v1.json"
+        assert envelope.dataschema == "urn:cairn:schema:cairn.training.requested.v1"
         assert abs(datetime.fromisoformat(envelope.recordedtime) - datetime.now(UTC)).total_seconds() < 60
 
 

@@ -441,6 +441,47 @@ def test_a_lost_mark_is_seen_in_a_list() -> None:
     assert (only.path, only.breaks) == ("a[]", "reader")
 
 
+def in_unit(unit: str) -> Any:
+    return bounded(float, json_schema_extra={"x-unit": unit})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "change"),
+    [
+        (in_unit("seconds"), in_unit("bytes"), 'the unit was "seconds", is "bytes"'),
+        (in_unit("seconds"), float, 'the unit was "seconds", is not given'),
+    ],
+)
+def test_another_unit_breaks_who_reckons_in_the_old_one(before: Any, after: Any, change: str) -> None:
+    (only,) = judge(facts(a=before), facts(a=after))
+    assert (only.path, only.breaks, only.change) == ("a", "reader", change)
+
+
+def test_another_unit_is_seen_in_a_field_that_may_be_null() -> None:
+    before, after = ((Annotated[float | None, Field(json_schema_extra={"x-unit": one})], None) for one in ("s", "min"))
+    (only,) = judge(facts(a=before), facts(a=after))
+    assert (only.path, only.breaks, only.change) == ("a", "reader", 'the unit was "s", is "min"')
+
+
+def test_a_unit_that_is_said_for_the_first_time_breaks_nobody() -> None:
+    assert judge(facts(a=float), facts(a=in_unit("seconds"))) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "change"),
+    [
+        (bounded(float, ge=0), bounded(float, gt=0), "exclusiveMinimum was minimum 0, is 0"),
+        (bounded(float, le=1), bounded(float, lt=1), "exclusiveMaximum was maximum 1, is 1"),
+        (bounded(float, gt=0), bounded(float, gt=1), "exclusiveMinimum was 0, is 1"),
+        (bounded(float, gt=0), bounded(float, ge=1), "minimum was exclusiveMinimum 0, is 1"),
+        (float, bounded(float, gt=0), "exclusiveMinimum was not given, is 0"),
+    ],
+)
+def test_a_bound_is_named_by_its_own_keyword(before: Any, after: Any, change: str) -> None:
+    (only,) = judge(facts(a=before), facts(a=after))
+    assert (only.path, only.breaks, only.change) == ("a", "writer", change)
+
+
 def test_a_change_deep_inside_names_the_whole_way() -> None:
     breaks = judge(facts(a=dict[str, list[Inner]]), facts(a=dict[str, list[InnerText]]))
     assert {one.path for one in breaks} == {"a{}[].size"}
