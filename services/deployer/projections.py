@@ -14,7 +14,7 @@ from cairn.events import (
     RolloutHeld,
     RolloutStarted,
 )
-from cairn.events.codec import parse_instant
+from cairn.events.instants import parse_instant
 from cairn.events.values import format_instant
 from chassis import Projections, Rows
 from deployer.domain import RolloutTold

@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from cairn.events import TOPICS, Heard, Installation, Message, Trust, TrustedKey, UnsignedSource, check, read
 from cairn.events.catalogue import carries
-from cairn.events.codec import parse_instant
 from cairn.events.envelope import ATTRIBUTES, schema_address
+from cairn.events.instants import parse_instant
 from cairn.events.upcasting import VERSIONS
 from cairn.schemas.addresses import schema_file
 from cairn.schemas.examples import Example, read_examples

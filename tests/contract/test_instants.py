@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cairn.events.codec import parse_instant
+from cairn.events.instants import parse_instant
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -84,9 +84,7 @@ async def test_a_rebuild_that_loses_kafka_ends_and_its_store_is_refused_until_a_
 
         refused = await run_registry(context, postgres_url)
         assert refused.returncode == 2
-        assert (
-            "was not finished: stop all replicas of registry and run `python -P -m" in refused.stderr
-        )
+        assert "was not finished: stop all replicas of registry and run `python -P -m" in refused.stderr
 
         await kafka.start()
         finished = await run_registry(context, postgres_url, "rebuild")

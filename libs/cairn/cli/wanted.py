@@ -9,8 +9,9 @@ from fnmatch import fnmatchcase
 
 from cairn.cli.faults import WrongUsage
 from cairn.events.catalogue import CATALOGUE, TOPICS, carries
-from cairn.events.codec import Heard, Record, appended_at, parse_instant
+from cairn.events.codec import Heard, Record, appended_at
 from cairn.events.envelope import Envelope
+from cairn.events.instants import parse_instant
 from cairn.subscriber import Entry
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

@@ -14,6 +14,7 @@ from cairn.events.catalogue import CATALOGUE, OPERATIONS, OUTSIDE, TOPICS, Event
 from cairn.events.envelope import ATTRIBUTES, Envelope, cause_name, hops_of
 from cairn.events.event import Event
 from cairn.events.identity import Cause, Installation
+from cairn.events.instants import parse_instant
 from cairn.events.plain_json import find_ambiguity, find_nul
 from cairn.events.record import Headers, Malformed, Record
 from cairn.events.signing import Signer, Trust, signed_bytes, source_matches
@@ -26,10 +27,6 @@ _FIELDS = frozenset(ATTRIBUTES) - {"specversion"}
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 """Stands in a header's name for what was not UTF-8 there."""
-_INSTANT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})",
-    re.ASCII | re.IGNORECASE,
-)
 _CREATE_TIME = 0
 _MOST_HEADERS = 64
 _MOST_HOPS = 50
@@ -258,18 +255,6 @@ def appended_at(record: Record) -> datetime:
         return datetime.fromtimestamp(record.timestamp / 1000, UTC)
     except (ValueError, OverflowError, OSError):
         return datetime(9999, 12, 31, tzinfo=UTC) if record.timestamp > 0 else datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def parse_instant(text: str) -> datetime | None:
-    """An RFC 3339 instant (section 5.6: date, T, time, offset), or None. No datetime can hold a leap second (:60)."""
-    if not _INSTANT.fullmatch(text):
-        return None
-    try:
-        instant = datetime.fromisoformat(text.upper())
-        instant.astimezone(UTC)
-    except (ValueError, OverflowError):  # what lies outside the calendar in UTC, nobody can convert
-        return None
-    return instant
 
 
 def _first_fault(error: ValidationError) -> str:

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from cairn.events.catalogue import CATALOGUE, OUTSIDE, TOPICS, EventType, carries, type_of
-from cairn.events.codec import JSON_TYPE, STRUCTURED_TYPE, Malformed, parse_instant
+from cairn.events.codec import JSON_TYPE, STRUCTURED_TYPE, Malformed
 from cairn.events.envelope import ATTRIBUTES, cause_name
 from cairn.events.event import Event
 from cairn.events.identity import Installation
+from cairn.events.instants import parse_instant
 from cairn.events.predictions import PredictionsServed
 from cairn.events.registry import ModelPromoted
 from cairn.events.signing import Trust

@@ -5,9 +5,10 @@ from datetime import datetime
 from sqlite3 import Connection
 from typing import Generic, TypeVar
 
-from cairn.events.codec import Message, appended_at, parse_instant
+from cairn.events.codec import Message, appended_at
 from cairn.events.envelope import Envelope
 from cairn.events.event import Event
+from cairn.events.instants import parse_instant
 from cairn.events.values import EventRef
 
 E = TypeVar("E", bound=Event)

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from cairn.events.codec import parse_instant
+from cairn.events.instants import parse_instant
 from chassis.database import Database
 from gateway.domain import Webhook
 from gateway.store import FAILED, Store

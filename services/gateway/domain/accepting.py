@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from cairn.events.catalogue import EventType
-from cairn.events.codec import Malformed, parse_instant
+from cairn.events.codec import Malformed
 from cairn.events.envelope import Envelope, schema_address
+from cairn.events.instants import parse_instant
 from cairn.events.plain_json import find_ambiguity
 from gateway.domain.configuration import INWARD
 

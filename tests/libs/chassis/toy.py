@@ -23,8 +23,8 @@ from cairn.events import (
     RollbackRequested,
     TrainingRequested,
 )
-from cairn.events.codec import parse_instant
 from cairn.events.event import Event
+from cairn.events.instants import parse_instant
 from cairn.events.labels import Label, Outcome
 from cairn.events.values import Check, DatasetRef, EventRef, ModelRef, format_instant
 from chassis import Definition, Due, Handlers, Origin, Projections, Rows, Table, Task, Transaction, Wait, Work

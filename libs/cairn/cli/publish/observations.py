@@ -13,7 +13,7 @@ from cairn.cli.faults import WrongUsage
 from cairn.cli.publish.rows import Cells, Row, read_rows
 from cairn.cli.publish.sources import Source
 from cairn.events import TOPICS, LabelsObserved, OutcomesObserved
-from cairn.events.codec import parse_instant
+from cairn.events.instants import parse_instant
 from cairn.events.labels import Label, Outcome
 
 Observed = LabelsObserved | OutcomesObserved

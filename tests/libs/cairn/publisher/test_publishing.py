@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.libs.cairn.installations import USER_TOPICS, as_service, new_installation, user_key
 
+from cairn import broker
 from cairn.broker import BrokerUnreachable, TopicRefused
 from cairn.context import Context
 from cairn.events import (
@@ -34,7 +35,7 @@ from cairn.events.declaration import Declaration
 from cairn.events.labels import Label
 from cairn.events.values import EventRef, ObjectRef, Reason
 from cairn.local import LocalKafka
-from cairn.publisher import BadEvent, Publisher, Receipt, SyncPublisher, seal, sending
+from cairn.publisher import BadEvent, Publisher, Receipt, SyncPublisher, seal
 from cairn.subscriber import end_offsets, read_log
 
 REQUEST = TrainingRequested(model="risk.loans", reason="new data")
@@ -256,7 +257,7 @@ class TestWhenKafka:
     async def test_accepts_but_never_answers_it_is_said_in_bounded_time(
         self, nowhere: Context, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(sending, "ANSWER_SECONDS", 0.5)
+        monkeypatch.setattr(broker, "ANSWER_SECONDS", 0.5)
         async with silent_server() as servers:
             with took_less_than(8), pytest.raises(BrokerUnreachable, match=r"within 0\.5 s while connecting"):
                 async with Publisher(replace(nowhere, bootstrap_servers=servers)):
