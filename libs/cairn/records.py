@@ -17,7 +17,7 @@ from cairn.events.identity import Installation
 
 _FETCH_BYTES = 1024 * 1024
 """Of a larger record batch Kafka sends the whole all the same."""
-_LOOK_MILLISECONDS = 50
+_LOOK_MILLISECONDS = 200
 """How often is looked at how far each partition has come."""
 _NOWHERE = TopicPartition("", -1)
 """Asked of no partition, the client would answer for all."""

@@ -65,7 +65,7 @@ async def test_a_replica_that_lost_its_hold_on_the_store_waits_for_a_rebuild_and
         rebuild.make_anew()
         rebuild.close()
         async with asyncio.timeout(60):
-            assert await running.wait() == 2
+            assert await running.wait() == 3
     assert "the store was rebuilt since this process started" in (tmp_path / f"registry-{port}.log").read_text()
 
 

@@ -154,11 +154,10 @@ def check(
     signed = _check_signature(message, installation, trust)
     if isinstance(signed, Malformed):
         return signed
-    topic, entry = TOPICS[message.record.topic], message.entry
-    if unfit := check_payload(message.envelope, message.data, topic):
+    if unfit := check_payload(message.envelope, message.data, TOPICS[message.record.topic]):
         return unfit
     try:
-        facts = versions.parse(entry.name, message.data)
+        facts = versions.parse(message.envelope.type, message.data)
     except ValidationError as error:
         return Malformed("schema", _first_fault(error))
     return _check_key(message, facts) or Heard(message, facts, signed)

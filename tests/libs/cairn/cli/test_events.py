@@ -142,7 +142,7 @@ def test_without_topics_it_says_so(
 
     outcome = cairn("events", "tail")
 
-    assert outcome.code == 1
+    assert outcome.code == 3
     assert "has no topic" in outcome.err
 
 

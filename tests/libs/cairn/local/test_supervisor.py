@@ -84,7 +84,7 @@ async def test_a_killed_program_is_started_again(tmp_path: Path) -> None:
     await kept.until_line("up", count=2)
     await kept.supervised.stop()
     assert not kept.given_up.done()
-    assert kept.news == ["ended with exit code -9; started again in 0.0 s"]
+    assert kept.news == ["ended with exit code -9; started again in 0.0 s", "stopped"]
     assert (tmp_path / "log").read_text() == "up\nup\n"
 
 
@@ -104,7 +104,7 @@ async def test_a_stopped_program_can_be_started_again(tmp_path: Path) -> None:
         await kept.supervised.start()
         await kept.until_line("up", count)
         await kept.supervised.stop()
-    assert kept.news == []
+    assert kept.news == ["stopped", "stopped"]
 
 
 def test_each_pause_is_longer_and_a_steady_run_begins_anew() -> None:
