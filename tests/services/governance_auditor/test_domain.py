@@ -34,7 +34,7 @@ def policy(**asked) -> InForce:
     return in_force(PolicyAdopted(policy="default", revision=1, document=document, digest=digest))
 
 
-def case(*approvers, verdict=None, registered=model(), approvals=(), **asked) -> Case:  # noqa: B008
+def case(*approvers, verdict=None, registered=model(), approvals=(), **asked) -> Case:  # noqa: B008 # a frozen value
     return Case(verdict or passed(), ref(), registered, approvers, policy(**asked), approvals)
 
 
