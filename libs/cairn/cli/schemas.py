@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
         epilog="Example: cairn schemas check",
     )
     group.callback()(_schemas)
-    group.command(epilog="Example: cairn schemas check --against v1.2.0")(check)
+    group.command(epilog="Example: cairn schemas check --against HEAD")(check)
     app.add_typer(group, name="schemas")
 
 
