@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from uuid import uuid4
 
@@ -28,7 +29,7 @@ from cairn.topics import create_topics
 
 SECONDS = 5.0
 RUNS = 3
-BATCH = 500
+BATCHES = (100, 500)
 CONNECTIONS = 8
 TOKEN = "only for benchmarks"
 FLOOR = """
@@ -70,17 +71,20 @@ async def run(servers: str, directory: Path) -> None:
     trust = ensure_keys(directory / "keys", directory / "trust.json", installation, "bench", gateway=True)
     admitted = UnsignedSource(source="/bench", topics=("datasets", "labels"))
     Trust(keys=trust.keys, unsigned=(admitted,)).save(directory / "trust.json")
-    for what, make in (("dataset.published", dataset), ("labels.observed", labels)):
-        requests = [_request([make(f"{n}-{m}") for m in range(BATCH)]) for n in range(20)]
-        size = len(requests[0]) // BATCH
-        show(f"{what}, batches of {BATCH}, {CONNECTIONS} connections", f"{size} bytes an event as posted")
+    kinds = (("dataset.published", dataset), ("labels.observed", labels))
+    for (what, make), batch in product(kinds, BATCHES):
+        requests = [_request([make(f"{n}-{m}") for m in range(batch)]) for n in range(20)]
+        size = len(requests[0]) // batch
+        show(f"{what}, batches of {batch}, {CONNECTIONS} connections", f"{size} bytes an event as posted")
         topic = installation.topic("datasets" if make is dataset else "labels")
         async with _floor(servers, directory, topic) as (port, child):
-            floor = [await _load(port, child, requests) for _ in range(RUNS)]
+            floor = [await _load(port, child, requests, batch) for _ in range(RUNS)]
         _print("  by hand: json.loads + aiokafka send, nothing checked", floor)
         for says, signed in (("without signatures", "false"), ("signed", "true")):
             async with _gateway(servers, directory, installation, signed) as (port, child):
-                _print(f"  the gateway, {says}", [await _load(port, child, requests) for _ in range(RUNS)], floor)
+                _print(
+                    f"  the gateway, {says}", [await _load(port, child, requests, batch) for _ in range(RUNS)], floor
+                )
 
 
 def dataset(name: str) -> dict[str, object]:
@@ -136,14 +140,14 @@ class Load:
     bad: int
 
 
-async def _load(port: int, child: processes.Child, requests: list[bytes]) -> Load:
+async def _load(port: int, child: processes.Child, requests: list[bytes], batch: int) -> Load:
     latencies: list[float] = []
     begin, cpu = time.perf_counter(), _cpu_seconds(child.pid)
     bad = sum(await asyncio.gather(*(_ask(port, requests, begin + SECONDS, latencies) for _ in range(CONNECTIONS))))
     elapsed = time.perf_counter() - begin
     ranked = sorted(latencies)
-    used = 1e6 * (_cpu_seconds(child.pid) - cpu) / (len(ranked) * BATCH)
-    return Load((len(ranked) - bad) * BATCH / elapsed, 1000 * ranked[int(0.99 * (len(ranked) - 1))], used, bad)
+    used = 1e6 * (_cpu_seconds(child.pid) - cpu) / (len(ranked) * batch)
+    return Load((len(ranked) - bad) * batch / elapsed, 1000 * ranked[int(0.99 * (len(ranked) - 1))], used, bad)
 
 
 def _cpu_seconds(pid: int) -> float:
