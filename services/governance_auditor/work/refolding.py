@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,7 +46,9 @@ _WAITING = """SELECT count(*) FROM chassis_told AS told
     AND NOT EXISTS (
         SELECT 1 FROM entry WHERE log IN (SELECT value FROM json_each(?)) AND "key" = told."key"
         AND value = told.value)"""
-_TOLD_ELSEWHERE = """SELECT position FROM chassis_told AS told
+_TOLD_ELSEWHERE = """SELECT told.position, told.topic || '/' || told."partition" AS log, told."offset",
+    (SELECT ifnull(max("offset") + 1, 0) FROM entry WHERE log = told.topic || '/' || told."partition")
+    FROM chassis_told AS told
     LEFT JOIN entry ON entry.log = told.topic || '/' || told."partition" AND entry."offset" = told."offset"
     WHERE told."offset" IS NOT NULL AND entry.value IS NOT told.value"""
 _LEDGER = (ledger.TOLD, ledger.INBOX, ledger.SEQUENCE, ledger.PARKED)
@@ -217,8 +220,12 @@ def _compare_rows(columns: list[str], row: Row, before: Row | None) -> str:
 
 
 def _find_told_elsewhere(store: sqlite3.Connection) -> Iterator[str]:
-    for key in store.execute(_TOLD_ELSEWHERE):
-        yield f"{_name(ledger.TOLD, key)}: offset: another record lies there, or none"
+    elsewhere = store.execute(_TOLD_ELSEWHERE).fetchall()
+    beyond = Counter(log for _, log, offset, end in elsewhere if isinstance(offset, int) and offset >= end)
+    for position, log, offset, end in elsewhere:
+        # What was sent again and has not come back yet lies right behind what was appended.
+        if not isinstance(offset, int) or not end <= offset < end + beyond[log]:
+            yield f"{_name(ledger.TOLD, (position,))}: offset: another record lies there, or none"
 
 
 def _name(table: Table, key: Row) -> str:

@@ -240,6 +240,22 @@ def test_what_was_told_and_is_not_in_the_log_yet_is_not_compared(tmp_path, capsy
     assert "not compared" not in capsys.readouterr().err
 
 
+def test_what_was_sent_again_and_has_not_come_back_yet_is_no_tampering(tmp_path, capsys):
+    world = make_world(tmp_path)
+    auditor = add_auditor(world)
+    auditor.hear(declared(), registered(), passed())
+    for _ in range(2):
+        auditor.turn()
+    auditor.append_new()
+    assert run(copy_of(auditor, "settled.db")) == OK
+    write(Path(auditor.database.engine.url.database), 'UPDATE chassis_told SET "offset" = NULL')
+    auditor.relay()
+    assert run(copy_of(auditor, "again.db")) == OK, lines(capsys)
+    copy = copy_of(auditor, "far.db")
+    write(copy, 'UPDATE chassis_told SET "offset" = "offset" + 64')
+    assert run(copy) == TAMPERED
+
+
 def test_what_was_heard_and_is_not_appended_yet_is_not_compared(tmp_path, capsys):
     world = make_world(tmp_path)
     auditor = add_auditor(world)
