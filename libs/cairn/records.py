@@ -1,6 +1,7 @@
 """Reads whatever lies in Kafka, also what the client library refuses to hand out."""
 
 import asyncio
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from typing import Any, SupportsIndex
 
@@ -61,6 +62,26 @@ class RecordConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships 
             found = await self._take(known, min(timeout_ms, _LOOK_MILLISECONDS), max_records)
             if found or loop.time() >= until or self._has_passed(known):
                 return found
+
+    async def end_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where partitions end."""
+        self._learn_of(partitions)
+        return dict(await super().end_offsets(partitions))
+
+    async def beginning_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where partitions begin."""
+        self._learn_of(partitions)
+        return dict(await super().beginning_offsets(partitions))
+
+    async def offsets_for_times(self, timestamps: Mapping[TopicPartition, int]) -> dict[TopicPartition, Any]:
+        """The first record of each partition that Kafka got at its time or later."""
+        self._learn_of(timestamps)
+        return dict(await super().offsets_for_times(timestamps))
+
+    def _learn_of(self, partitions: Iterable[TopicPartition]) -> None:
+        """Have the client ask for all topics at once: by itself it asks for one, and waits 100 ms before the next."""
+        for topic in {tp.topic for tp in partitions}:
+            self._client.add_topic(topic)
 
     def known_positions(self) -> dict[TopicPartition, int]:
         """The offset up to which each assigned partition was handed out, where that is known."""

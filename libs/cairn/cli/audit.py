@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from cairn.context import Context
     from cairn.events.signing import Trust
 
+_CHECKPOINT_SECONDS = 15.0
+"""Within this time the auditor signs what it has appended, several times over."""
+_LOOK_SECONDS = 0.3
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -56,12 +60,23 @@ def verify(
 
 
 async def verify_context(context: "Context") -> None:
-    """Verify all that an installation's log holds, and say so in one line. Raises CheckFailed, and as `audit` does."""
+    """Verify all that an installation's log holds, and say so in one line. Raises CheckFailed, and as `audit` does.
+
+    Waits for the auditor to sign what lies there, but not for ever.
+    """
+    import asyncio
+    import time
+
     from cairn.cli.auditing import audit
     from cairn.cli.faults import CheckFailed
     from cairn.cli.output import emit
 
+    until = time.monotonic() + _CHECKPOINT_SECONDS
     found = await audit(context, _keys_of(context.trust), lambda _done, _total: None)
+    sizes = {log.log: log.records for log in found.logs}
+    while not found.code and any(log.signed < sizes[log.log] for log in found.logs) and time.monotonic() < until:
+        await asyncio.sleep(_LOOK_SECONDS)
+        found = await audit(context, _keys_of(context.trust), lambda _done, _total: None)
     if found.code:
         raise CheckFailed(_summary(found))
     emit(_summary(found))
