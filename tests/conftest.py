@@ -39,7 +39,7 @@ async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     if servers := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         yield servers
         return
-    async with LocalKafka(tmp_path_factory.mktemp("kafka"), fast_start=True) as server:
+    async with LocalKafka(tmp_path_factory.mktemp("kafka"), heap_mebibytes=1024, fast_start=True) as server:
         yield server.bootstrap_servers
 
 

@@ -36,8 +36,8 @@ class LocalKafka(JavaServer):
     def __init__(self, directory: Path, port: int = 0, heap_mebibytes: int = 512, *, fast_start: bool = False) -> None:
         """Start nothing yet. Port 0 is a free one, chosen at the first start and kept.
 
-        `fast_start` saves two seconds at every start, and seven more after a kill. It costs throughput under load,
-        and a broker that gets no processor for 3 s is without leaders for a moment: for tests and demonstrations.
+        `fast_start` saves two seconds at every start, and three more after a kill. It costs throughput under load,
+        and a broker that gets no processor for 6 s is without leaders for a moment: for tests and demonstrations.
         """
         super().__init__(directory, port, 0)
         self._heap_mebibytes = heap_mebibytes
@@ -89,7 +89,7 @@ class LocalKafka(JavaServer):
 
     def _sessions(self) -> dict[str, object]:
         # A killed broker is let in again when its old session has expired; the default is 9 s.
-        return {"broker.session.timeout.ms": 3000, "broker.heartbeat.interval.ms": 500} if self._fast_start else {}
+        return {"broker.session.timeout.ms": 6000, "broker.heartbeat.interval.ms": 1000} if self._fast_start else {}
 
     async def _format(self, *java: str | Path) -> None:
         # Beside its place, then renamed: a directory `data` that exists was formatted to the end.
@@ -144,6 +144,7 @@ def _settings(ports: tuple[int, ...], data: str) -> dict[str, object]:
         "transaction.state.log.min.isr": 1,
         "transaction.state.log.num.partitions": 2,
         "share.coordinator.state.topic.replication.factor": 1,
+        "log.cleaner.dedupe.buffer.size": 8 * 1024 * 1024,  # the default is 128 MiB of the heap; little is compacted
         "group.initial.rebalance.delay.ms": 0,
         "offsets.retention.minutes": 2_147_483_647,  # offsets of hand-assigned partitions expire after seven idle days
         "log.retention.ms": -1,
