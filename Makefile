@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
-DISTRIBUTIONS := libs/cairn[app,data,sql,s3,local] libs/chassis[postgres] libs/modelkit services/registry services/trainer \
+DISTRIBUTIONS := libs/cairn[app,data,fast,sql,s3,local] libs/chassis[postgres] libs/modelkit services/registry services/trainer \
 	services/validator services/deployer services/monitor services/governance_auditor services/gateway
 
 .PHONY: help

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
+from cairn import loop
 from cairn.declaration import DeclarationError
 from cairn.events.signing import TrustError
 from cairn.objects import StoreUnreachable
@@ -78,7 +79,7 @@ def _parser(definition: Definition, command: Callable[..., int]) -> argparse.Arg
 def _run(definition: Definition, settings: ServiceSettings, *arguments: str) -> int:
     """Run the service until it is told to stop."""
     _parser(definition, _run).parse_args(arguments)
-    asyncio.run(Service.build(definition, settings).run())
+    loop.run(Service.build(definition, settings).run())
     return OK
 
 

@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
-import importlib.util
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ import structlog
 import uvicorn
 from pydantic import ValidationError
 
+from cairn import loop
 from cairn.children import Child, Children, Limits
 from cairn.context import Context
 from cairn.events.identity import Installation, fresh_id
@@ -56,8 +56,7 @@ def main() -> None:
     try:
         settings = Settings.from_environment(os.environ)
         configure_logs(settings)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(run(settings))
+        loop.run(run(settings))
     except ValidationError as error:
         faults = [f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors(include_input=False)]
         sys.exit(_say("the environment is not complete or not right: " + "; ".join(faults)))
@@ -199,13 +198,6 @@ async def _end_server(server: uvicorn.Server, serving: asyncio.Task[None]) -> No
     """Accept nothing more, and end what is under way."""
     server.should_exit = True
     await serving
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if importlib.util.find_spec("uvloop") is None:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
-    return factory
 
 
 def _say(message: str) -> int:
