@@ -9,7 +9,6 @@ from urllib.parse import quote
 from cairn.events.catalogue import EventType
 from cairn.events.codec import Malformed
 from cairn.events.envelope import Envelope, schema_address
-from cairn.events.instants import parse_instant
 from cairn.events.plain_json import find_ambiguity
 from gateway.domain.configuration import INWARD
 
@@ -18,9 +17,11 @@ _LONGEST_EXTENSION = 1024
 _OURS = ("authid", "authtype", "basis", "hops", "keyid", "recordedtime", "signature")
 """Attributes that the gateway alone can know."""
 _FORWARDED = ("causationid", "correlationid", "sequence", "traceparent")
-_KNOWN = frozenset(
-    (*_OURS, *_FORWARDED, "datacontenttype", "dataschema", "id", "source", "specversion", "subject", "time", "type")
+_OF_EVERY_EVENT = frozenset(
+    (*_OURS, "datacontenttype", "dataschema", "id", "source", "specversion", "subject", "time", "type")
 )
+_KNOWN = _OF_EVERY_EVENT.union(_FORWARDED)
+_KEPT = frozenset((*_FORWARDED, "id", "source", "time"))
 _NAME = re.compile(r"[a-z0-9]{1,64}")
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _JSON = re.compile(r"application/(json|[a-z0-9.+-]+\+json)(;.*)?", re.IGNORECASE)
@@ -62,9 +63,6 @@ def find_faults(attributes: Mapping[str, object]) -> Iterator[Fault]:
     if isinstance(attributes.get("type"), str) and attributes["type"] not in INWARD:
         yield Fault("type", f"is not taken here; {', '.join(INWARD)} are")
     yield from _find_unreadable(attributes)
-    time = attributes.get("time", "2026-01-01T00:00:00Z")
-    if not isinstance(time, str) or parse_instant(time) is None:
-        yield Fault("time", "must be an RFC 3339 instant with an offset")
     yield from _find_foreign(attributes)
 
 
@@ -73,12 +71,13 @@ _WHY = {"id": ". With its source it names the event, so that posting it again do
 
 def _find_unreadable(attributes: Mapping[str, object]) -> Iterator[Fault]:
     for name, value in attributes.items():
-        if _NAME.fullmatch(name) is None:
-            yield Fault(name[:64], "is no name of an attribute: a-z and 0-9 are")
-        elif not isinstance(value, str | bool | int) or (name in _KNOWN and not isinstance(value, str)):
+        if isinstance(value, str):
+            if not value.isprintable() and _FORBIDDEN.search(value):
+                yield Fault(name, "holds a character that CloudEvents forbids")
+        elif name in _KNOWN or not isinstance(value, bool | int):
             yield Fault(name, "must be a text")
-        elif isinstance(value, str) and _FORBIDDEN.search(value):
-            yield Fault(name, "holds a character that CloudEvents forbids")
+        if name not in _KNOWN and _NAME.fullmatch(name) is None:
+            yield Fault(name[:64], "is no name of an attribute: a-z and 0-9 are")
 
 
 def _find_foreign(attributes: Mapping[str, object]) -> Iterator[Fault]:
@@ -88,11 +87,12 @@ def _find_foreign(attributes: Mapping[str, object]) -> Iterator[Fault]:
     content_type = attributes.get("datacontenttype", "application/json")
     if isinstance(content_type, str) and _JSON.fullmatch(content_type) is None:
         yield Fault("datacontenttype", "must be JSON")
-    extensions = {name: value for name, value in attributes.items() if name not in _KNOWN}
+    carried = [name for name in attributes if name not in _OF_EVERY_EVENT]
+    extensions = [name for name in carried if name not in _KNOWN]
     if len(extensions) > MOST_EXTENSIONS:
         yield Fault(min(extensions), f"is one of {len(extensions)} extensions; at most {MOST_EXTENSIONS} are carried")
-    for name in (*_FORWARDED, *extensions):
-        if len(str(attributes.get(name, ""))) > _LONGEST_EXTENSION:
+    for name in carried:
+        if len(str(attributes[name])) > _LONGEST_EXTENSION:
             yield Fault(name, f"is too long: at most {_LONGEST_EXTENSION} characters are carried")
 
 
@@ -108,10 +108,14 @@ def innermost(faults: Sequence[Fault]) -> list[Fault]:
     ]
 
 
+_ATTRIBUTES = {"causation": "causationid", "time": "time"}
+"""What readers say of an attribute: the code, and which one it is."""
+
+
 def fault_of(malformed: Malformed, content: object) -> Fault:
     """What readers would say of an event, at its place."""
-    if malformed.code == "causation":
-        return Fault("causationid", malformed.text)
+    if attribute := _ATTRIBUTES.get(malformed.code):
+        return Fault(attribute, malformed.text)
     return Fault("", malformed.text, _locate_ambiguity(content) or ())
 
 
@@ -126,23 +130,19 @@ def _locate_ambiguity(content: object, location: Location = ()) -> Location | No
 
 def make_envelope(given: Mapping[str, object], entry: EventType, subject: str, principal: str, now: str) -> Envelope:
     """The envelope of an event without faults. The source stays the caller's."""
-    texts = {name: _text(value) for name, value in given.items()}
+    known: dict[str, str] = {name: value for name, value in given.items() if name in _KEPT}  # type: ignore[misc]  # no fault: texts
     authtype, _, authid = principal.partition("/")
+    known.setdefault("time", now)
+    known["correlationid"] = known.get("correlationid") or known["id"]
     return Envelope(
-        id=texts["id"],
-        source=texts["source"],
         type=entry.name,
         subject=subject,
-        time=texts.get("time", now),
         recordedtime=now,
-        correlationid=texts.get("correlationid") or texts["id"],
-        causationid=texts.get("causationid", ""),
         authtype=authtype,
         authid=authid,
-        sequence=texts.get("sequence", ""),
         dataschema=schema_address(entry.name),
-        traceparent=texts.get("traceparent", ""),
-        extensions=tuple((name, text) for name, text in texts.items() if name not in _KNOWN),
+        extensions=tuple((name, _text(value)) for name, value in given.items() if name not in _KNOWN),
+        **known,
     )
 
 
