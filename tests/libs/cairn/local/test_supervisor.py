@@ -89,7 +89,10 @@ async def test_a_killed_program_is_started_again(tmp_path: Path) -> None:
 
 
 async def test_what_a_program_says_while_it_stops_is_heard(tmp_path: Path) -> None:
-    polite = "import signal; signal.signal(15, lambda *_: None); print('up', flush=True); signal.pause(); print('bye')"
+    polite = (
+        "from signal import *; pthread_sigmask(SIG_BLOCK, {SIGTERM}); print('up', flush=True)\n"
+        "sigwait({SIGTERM}); print('bye')"
+    )
     kept = Kept(tmp_path / "log", polite)
     await kept.supervised.start()
     await kept.until_line("up")
