@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import pytest
@@ -71,9 +72,14 @@ def facts_from(name: str, payload: Any) -> Event | None:
         raise
 
 
+@cache
+def payloads_of(name: str) -> st.SearchStrategy[Any]:
+    return payloads(json_schema(CATALOGUE[name]))
+
+
 def draw_payload(name: str, data: st.DataObject) -> Any:
     """A payload of this type; what a service tells of itself is the registry's."""
-    payload = data.draw(payloads(json_schema(CATALOGUE[name])))
+    payload = data.draw(payloads_of(name))
     return payload | ({"service": "registry"} if CATALOGUE[name].topic == "operations" else {})
 
 

@@ -58,6 +58,10 @@ def test_two_versions_were_promoted(told: Told):
     assert told.end.generations == ((1, 1), (2, 2))
 
 
+def test_the_system_was_whole_without_a_gateway(told: Told):
+    assert set(told.context.services) == set(SERVICES)
+
+
 def test_the_second_version_has_all_the_traffic(told: Told):
     _revision, arms = told.end.route
     assert [(role, version, weight) for role, version, _digest, weight in arms] == [("champion", 2, 1.0)]

@@ -9,8 +9,10 @@ from pathlib import Path
 from tests.faults.test_orphans import CAIRN, Marked
 
 
-def test_a_service_that_always_fails_is_shown_and_ends_up_with_another_exit_code(tmp_path: Path):
-    up = Marked(*CAIRN, "--home", str(tmp_path), "up")
+def test_a_service_that_always_fails_is_shown_and_ends_up_with_another_exit_code(
+    tmp_path: Path, elsewhere: dict[str, str]
+):
+    up = Marked(*CAIRN, "--home", str(tmp_path), "up", **elsewhere)
     up.until((tmp_path / "up.json").exists, 90)
     (tmp_path / "keys" / "monitor.key").write_text("no key")
     os.kill(up.process_of("-m monitor"), signal.SIGKILL)

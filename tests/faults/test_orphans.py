@@ -88,8 +88,8 @@ def test_ctrl_c_at_any_moment_of_the_demo_leaves_no_process_behind(home: Path, s
     assert demo.process.returncode in (130, 0)
 
 
-def test_down_stops_what_up_started_and_a_second_up_is_refused_meanwhile(home: Path):
-    up = Marked(*CAIRN, "--home", str(home), "up")
+def test_down_stops_what_up_started_and_a_second_up_is_refused_meanwhile(home: Path, elsewhere: dict[str, str]):
+    up = Marked(*CAIRN, "--home", str(home), "up", **elsewhere)
     up.until((home / "up.json").exists, 90)
     second = subprocess.run([*CAIRN, "--home", str(home), "up"], capture_output=True, text=True, check=False)
     assert second.returncode == 3

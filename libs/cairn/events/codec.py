@@ -15,7 +15,7 @@ from cairn.events.envelope import ATTRIBUTES, Envelope, cause_name, hops_of
 from cairn.events.event import Event
 from cairn.events.identity import Cause, Installation
 from cairn.events.instants import parse_instant
-from cairn.events.plain_json import find_ambiguity, find_nul
+from cairn.events.plain_json import find_ambiguity, find_ambiguity_in_rewritten, find_nul
 from cairn.events.record import Headers, Malformed, Record
 from cairn.events.signing import Signer, Trust, signed_bytes, source_matches
 from cairn.events.structured import STRUCTURED_TYPE, unwrap
@@ -163,15 +163,19 @@ def check(
     return _check_key(message, facts) or Heard(message, facts, signed)
 
 
-def check_payload(envelope: Envelope, data: bytes, topic: Topic) -> Malformed | None:
-    """Why an event cannot count on its topic, whoever signed it and whatever its schema says; None if it may."""
+def check_payload(envelope: Envelope, data: bytes, topic: Topic, *, rewritten: bool = False) -> Malformed | None:
+    """Why an event cannot count on its topic, whoever signed it and whatever its schema says; None if it may.
+
+    `rewritten` says that a JSON library parsed the payload and wrote these bytes.
+    """
     if len(data) > topic.max_value_bytes:
         return Malformed("too-large", f"the payload has {len(data)} bytes, {topic.max_value_bytes} are admitted")
     if envelope.causationid == cause_name(envelope.source, envelope.id):
         return Malformed("causation", "the event names itself as its cause")
     if parse_instant(envelope.time) is None:
         return Malformed("time", f"the time {envelope.time!r} is not an RFC 3339 instant with an offset"[:300])
-    ambiguity = find_ambiguity(data) if topic.owner in OUTSIDE else find_nul(data)
+    find = find_nul if topic.owner not in OUTSIDE else find_ambiguity_in_rewritten if rewritten else find_ambiguity
+    ambiguity = find(data)
     return Malformed("schema", ambiguity) if ambiguity else None
 
 

@@ -14,6 +14,8 @@ _ESCAPES = re.compile(
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _SURELY_FINITE = 300
 """An integer with no more digits than so is no larger than a double can be."""
+_MANY_DIGITS = b"0" * _SURELY_FINITE
+_AS_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 _SHORT = {"b": "0008", "f": "000C"}
 
 
@@ -31,6 +33,16 @@ def find_ambiguity(payload: bytes) -> str:
     except (ValueError, RecursionError):
         return ""
     return _find_character(text)
+
+
+def find_ambiguity_in_rewritten(payload: bytes) -> str:
+    """As `find_ambiguity`, in a fraction of its time, for what a library wrote after it had parsed it.
+
+    That holds no field twice and no -0; a number that is too large stands there as Infinity, or in all its digits.
+    """
+    if b"Infinity" in payload or b"NaN" in payload or _MANY_DIGITS in payload.translate(_AS_ZEROS):
+        return find_ambiguity(payload)
+    return _find_character(payload.decode())
 
 
 def find_nul(payload: bytes) -> str:

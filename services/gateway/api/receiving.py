@@ -124,7 +124,7 @@ class Door:
         if given.attributes.get("subject", subject) != subject:
             return [Fault("subject", f"must be {subject}, which the data are about, or left out")]
         envelope = make_envelope(given.attributes, entry, subject, token.principal, now)
-        if unfit := check_payload(envelope, given.data, TOPICS[entry.topic]):
+        if unfit := check_payload(envelope, given.data, TOPICS[entry.topic], rewritten=given.rewritten):
             return [fault_of(unfit, content_of(given.data))]
         return write_bytes(given.data, entry.key_of(facts), envelope, entry.topic, self.installation, self.signer)
 

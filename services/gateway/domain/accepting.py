@@ -50,6 +50,8 @@ class Given:
     attributes: Mapping[str, object]
     data: bytes
     """The payload alone, JSON."""
+    rewritten: bool = False
+    """Whether these bytes were written here, from what was parsed."""
 
 
 def find_faults(attributes: Mapping[str, object]) -> Iterator[Fault]:

@@ -293,17 +293,13 @@ async def test_a_receiver_that_cannot_be_reached_is_described(url: str):
     await poster.close()
 
 
-async def test_the_whole_stack_comes_up_with_a_gateway_and_without_one(kafka: str, tmp_path: Path, monkeypatch):
+async def test_the_whole_stack_comes_up_with_a_gateway(kafka: str, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("CAIRN_WEBHOOK_BILLING_SECRET", WEBHOOK_SECRET)
     async with receiving() as receiver:
         file = tmp_path / "gateway.yaml"
         file.write_text(configuration(receiver.url))
-        options = Options(home=tmp_path / "home", installation=f"up-{uuid4().hex[:8]}", bootstrap_servers=kafka)
+        options = Options(tmp_path / "home", f"up-{uuid4().hex[:8]}", bootstrap_servers=kafka, gateway=file)
         async with Stack(options, lambda _name, _line: None) as stack:
-            assert "gateway" not in stack.context.services
-            assert len(stack.processes) == 7
-        with_gateway = Options(**{name: getattr(options, name) for name in options.__slots__} | {"gateway": file})
-        async with Stack(with_gateway, lambda _name, _line: None) as stack:
             context: Context = stack.context
             headers = {"authorization": f"Bearer {SECRET}", "content-type": "application/cloudevents+json"}
             async with httpx2.AsyncClient(timeout=30) as client:
