@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
+from cairn.local.classes import ClassArchive
 from cairn.local.jars import Jar, fetch, jar_cache
 from cairn.local.java import find_java, java_environment
 from cairn.local.ports import kept_ports, refuse_taken_ports
@@ -35,6 +36,7 @@ class JavaServer(ABC):
         self._wanted_ports = wanted_ports
         self._ports: tuple[int, ...] = ()
         self._child: Child | None = None
+        self._classes: ClassArchive | None = None
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -65,7 +67,8 @@ class JavaServer(ABC):
         self.directory.mkdir(parents=True, exist_ok=True)
         self._ports = kept_ports(self.directory / "ports.json", *self._wanted_ports)
         refuse_taken_ports(self.name, self._ports)
-        command = await self.prepare(java, files)
+        self._classes = ClassArchive.of(java, files, self.directory)
+        command = await self.prepare(java, files, self._classes)
         self._child = await start_ready(
             self.name,
             *command,
@@ -87,6 +90,8 @@ class JavaServer(ABC):
         """Stop it in order: it writes what it holds. Does nothing when it does not run."""
         if self._child is not None:
             await self._child.terminate(self.grace_seconds)
+        if self._classes is not None:
+            await asyncio.to_thread(self._classes.keep)
 
     async def kill(self) -> None:
         """Kill it without a warning (SIGKILL), for tests. Does nothing when it does not run."""
@@ -112,7 +117,7 @@ class JavaServer(ABC):
         """What it consists of."""
 
     @abstractmethod
-    async def prepare(self, java: Path, files: Sequence[Path]) -> Sequence[str | Path]:
+    async def prepare(self, java: Path, files: Sequence[Path], classes: ClassArchive) -> Sequence[str | Path]:
         """Write what it reads at its start into its directory, and give the command that starts it there."""
 
     @abstractmethod

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cairn.local import processes
+from cairn.local.classes import ClassArchive
 from cairn.local.errors import StartFailed
 from cairn.local.jars import Jar, kafka_jars
 from cairn.local.java import java_environment
@@ -52,13 +53,13 @@ class LocalKafka(JavaServer):
         """Kafka's, and what it needs."""
         return kafka_jars()
 
-    async def prepare(self, java: Path, files: Sequence[Path]) -> Sequence[str | Path]:
+    async def prepare(self, java: Path, files: Sequence[Path], classes: ClassArchive) -> Sequence[str | Path]:
         """Format its storage at the first start, and write its settings."""
-        command: tuple[str | Path, ...] = (java, *self._options(), "-cp", os.pathsep.join(map(str, files)))
+        rest = (*self._options(), "-cp", os.pathsep.join(map(str, files)))
         if not (self.directory / "data").exists():
-            await self._format(*command)
+            await self._format(java, *classes.reading, *rest)
         write_properties(self.directory / "server.properties", {**_settings(self.ports, "data"), **self._sessions()})
-        return *command, "kafka.Kafka", "server.properties"
+        return java, *classes.options, *rest, "kafka.Kafka", "server.properties"
 
     async def answers(self) -> bool:
         """Whether it knows a broker that is there: itself."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from cairn.local.classes import ClassArchive
 from cairn.local.jars import S3PROXY, Jar
 from cairn.local.javaserver import JavaServer
 from cairn.local.properties import write_properties
@@ -44,11 +45,12 @@ class LocalS3(JavaServer):
         """One, with all that it needs inside."""
         return [S3PROXY]
 
-    async def prepare(self, java: Path, files: Sequence[Path]) -> Sequence[str | Path]:
+    async def prepare(self, java: Path, files: Sequence[Path], classes: ClassArchive) -> Sequence[str | Path]:
         """Make the folder of its objects, and write its settings."""
         (self.directory / "objects").mkdir(exist_ok=True)
         write_properties(self.directory / "s3proxy.properties", self._settings())
-        return java, f"-Xmx{self._heap_mebibytes}m", "-jar", *files, "--properties", "s3proxy.properties"
+        options = (*classes.options, f"-Xmx{self._heap_mebibytes}m")
+        return java, *options, "-jar", *files, "--properties", "s3proxy.properties"
 
     async def answers(self) -> bool:
         """Whether it answers at all: unsigned, a refusal is an answer."""
