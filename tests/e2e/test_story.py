@@ -1,6 +1,5 @@
 """The whole loop on real Kafka with every process of its own, and what must hold when it has ended."""
 
-import asyncio
 import shutil
 import sqlite3
 import subprocess
@@ -144,28 +143,3 @@ def _flip_a_byte(path: Path) -> str:
         changed = value[:20] + bytes([value[20] ^ 1]) + value[21:]
         database.execute('UPDATE entry SET value = ? WHERE log = ? AND "offset" = ?', (changed, log, offset))
     return f"{log} offset {offset}: the value differs"
-
-
-async def test_a_store_lost_between_commit_and_relay_ends_in_the_same_place(told: Told, kafka: str, tmp_path: Path):
-    """The registry dies right after a commit, its store is lost, and it is rebuilt while the others go on."""
-    spent = tmp_path / "spent"
-    settings = {"registry.CAIRN_FAILPOINTS": "after-commit@3", "registry.CAIRN_FAILPOINTS_SPENT": str(spent)}
-    name = f"lost-{uuid4().hex[:8]}"
-    async with Stack(options(tmp_path / "home", kafka, name, **settings), lambda _name, _line: None) as stack:
-        lost = asyncio.create_task(_lose_store_when(spent, stack))
-        end = await tell_story(stack, Listener())
-        await lost
-    assert end == told.end
-
-
-async def _lose_store_when(spent: Path, stack: Stack) -> None:
-    while not spent.exists():
-        await asyncio.sleep(0.02)
-    registry = stack.processes["registry"]
-    await registry.stop()
-    for file in (stack.context.home / "stores").glob("registry.db*"):
-        if not file.name.endswith(".lock"):
-            file.unlink()
-    rebuilt = await asyncio.to_thread(run_service, stack, "registry", "rebuild")
-    assert rebuilt.returncode == 0, rebuilt.stderr
-    await registry.start()

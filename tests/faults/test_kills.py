@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from tests.e2e.toy import End, Listener, options, read_all, tell_story
+from tests.e2e.toy import End, Listener, options, read_all, run_service, tell_story
 
 from cairn.events import SERVICES, PredictionsServed
 from cairn.local.stack import Options, Stack
@@ -67,16 +67,33 @@ async def test_killing_services_and_the_broker_in_the_middle_changes_nothing(und
 
 
 async def test_a_crash_at_every_point_of_every_service_changes_nothing(undisturbed: End, kafka: str, tmp_path: Path):
+    """The registry loses its store, too, between its commit and the relay: it is rebuilt while the others go on."""
     settings = {}
     for service, points in CRASHES.items():
         settings[f"{service}.CAIRN_FAILPOINTS"] = ",".join(points)
         settings[f"{service}.CAIRN_FAILPOINTS_SPENT"] = str(tmp_path / f"{service}.spent")
     home = tmp_path / "home"
     async with Stack(options(home, kafka, f"crash-{uuid4().hex[:8]}", **settings), silent) as stack:
+        lost = asyncio.create_task(lose_store_when(tmp_path / "registry.spent", stack))
         end = await tell_story(stack, Listener())
+        await lost
     died = {service: set((tmp_path / f"{service}.spent").read_text().split()) for service in CRASHES}
     assert died == {service: {point.partition("@")[0] for point in points} for service, points in CRASHES.items()}
     assert end == undisturbed
+
+
+async def lose_store_when(spent: Path, stack: Stack) -> None:
+    """Delete the registry's store as soon as it has died after a commit, and make it anew."""
+    while not spent.exists() or "after-commit" not in spent.read_text():
+        await asyncio.sleep(0.02)
+    registry = stack.processes["registry"]
+    await registry.stop()
+    for file in (stack.context.home / "stores").glob("registry.db*"):
+        if not file.name.endswith(".lock"):
+            file.unlink()
+    rebuilt = await asyncio.to_thread(run_service, stack, "registry", "rebuild")
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    await registry.start()
 
 
 async def test_killing_serving_loses_no_acknowledged_prediction_and_ends_in_the_same_place(
