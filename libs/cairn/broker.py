@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Collection
 from functools import lru_cache
+from itertools import chain
 from typing import TypeVar
 
 from aiokafka import AIOKafkaProducer
@@ -24,6 +25,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 from aiokafka.partitioner import murmur2
+from aiokafka.producer.message_accumulator import MessageAccumulator
 
 from cairn.events.catalogue import TOPICS
 
@@ -107,9 +109,21 @@ async def give_up(producer: AIOKafkaProducer) -> None:
     """End a producer so that what it still holds never goes out, and whoever waits for it hears so."""
     # By itself it stops only after a broker has taken everything, and there is no public way to have it stop sooner.
     await stopped(producer._sender.close())  # noqa: SLF001 # no public way
-    producer._message_accumulator.fail_all(KafkaError("the producer was given up"))  # noqa: SLF001 # as above
+    _fail_held(producer._message_accumulator)  # noqa: SLF001 # as above
     await stopped(producer.stop())
     await stopped(producer.client.close())
+
+
+def _fail_held(accumulator: MessageAccumulator) -> None:
+    """Fail all that a producer holds, quietly: of what nobody waits for, asyncio would write a traceback."""
+    pending = accumulator._pending_batches  # noqa: SLF001 # no public way
+    pending.update(chain(*accumulator._batches.values()))  # noqa: SLF001 # what is to be sent again would miss itself there
+    held = list(pending)
+    accumulator.fail_all(KafkaError("the producer was given up"))
+    for batch in held:
+        for future in (batch.future, batch._drain_waiter):  # noqa: SLF001 # as above
+            if future.done() and not future.cancelled():
+                future.exception()
 
 
 def describe(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """What a publisher with a spool promises: safe on the disk at once, and in Kafka once, in order, whatever happens."""
 
 import asyncio
+import gc
 import logging
 import os
 import sqlite3
@@ -284,6 +285,8 @@ async def test_nothing_is_lost_doubled_or_exchanged_while_kafka_is_killed_and_co
 
         assert count > A_SECOND * seconds / 4
         assert await numbers_by_key(context) == all_in_order(count)
+    gc.collect()
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
 
 
 PUBLISH_FOR_EVER = """
