@@ -8,7 +8,7 @@ from pathlib import Path
 from chassis.settings import SettingsError, read_named_file
 
 POINTS = ("after-commit", "after-send", "during-work")
-"""After a transaction was committed; after Kafka confirmed a send, before that is stored; while work is under way."""
+"""After a commit that told something; after Kafka confirmed a send, before that is stored; while work is under way."""
 
 
 @dataclass(slots=True)
@@ -33,9 +33,13 @@ class Failpoints:
                 armed[name] = int(hit or 1)
         return cls(armed, spent)
 
+    def is_armed(self, name: str) -> bool:
+        """Whether it may still go off."""
+        return name in self.armed
+
     def reach(self, name: str) -> None:
         """Die here if this hit is the armed one."""
-        if name not in self.armed:
+        if not self.is_armed(name):
             return
         self.hits[name] = self.hits.get(name, 0) + 1
         if self.hits[name] == self.armed[name]:

@@ -1,7 +1,6 @@
 """The command line of every service: run it, rebuild its store, or print its digest."""
 
 import argparse
-import asyncio
 import json
 import os
 import sys
@@ -88,7 +87,7 @@ def _rebuild(definition: Definition, settings: ServiceSettings, *arguments: str)
     _parser(definition, _rebuild).parse_args(arguments)
     service = Service.build(definition, settings)
     service.database.take_ownership(exclusive=True)
-    asyncio.run(_rebuild_from_log(service))
+    loop.run(_rebuild_from_log(service))
     digest = combine(digest_tables(service.database, definition.tables.metadata))
     print(f"{definition.name} rebuilt sha256:{digest}")  # noqa: T201 # the command's output
     return OK

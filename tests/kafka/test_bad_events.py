@@ -536,7 +536,8 @@ async def ends_of(context: Context, topics: tuple[str, ...]) -> dict[str, int]:
 def rebuild(stack: Stack, service: str) -> tuple[str, str]:
     """The digests of a store before and after it is rebuilt from the log."""
     before, rebuilt = run_service(stack, service, "digest"), run_service(stack, service, "rebuild")
-    return before.stdout.split()[-1], (rebuilt.stdout.split() or [rebuilt.stderr])[-1]
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    return before.stdout.split()[-1], rebuilt.stdout.split()[-1]
 
 
 def test_every_kind_of_the_list_is_sent():

@@ -12,7 +12,7 @@ from cairn.context import Context
 from cairn.events.catalogue import TOPICS
 from cairn.events.codec import Message, read
 from cairn.events.envelope import cause_name
-from cairn.subscriber import Entry, Offsets, Start, read_log
+from cairn.subscriber import Entry, Offsets, Start, end_offsets, read_log
 
 _PLACE = re.compile(r"([a-z.-]+)\[(\d+)\]@(\d+)")
 
@@ -76,7 +76,8 @@ async def _show_last(context: Context, wanted: Wanted, count: int, as_json: bool
     """Show the last events and answer with where to go on."""
     # What is seldom may lie far back.
     start: Start = count if wanted.all else "beginning"
-    next_offsets: dict[tuple[str, int], int] = {}
+    # Of a partition whose last offsets hold no event there is nothing to show, and it goes on at its end.
+    next_offsets = dict(await end_offsets(context, wanted.topics))
     last: deque[Entry] = deque(maxlen=count)
     async with aclosing(read_log(context, wanted.topics, start)) as log:
         async for entry in log:

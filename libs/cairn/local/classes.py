@@ -28,8 +28,8 @@ class ClassArchive:
     def of(cls, java: Path, files: Sequence[Path], directory: Path) -> Self:
         """The archive of what these jars bring to this Java. They are in the cache, and so is what is kept."""
         real = java.resolve()
-        names = (str(real), str(real.stat().st_mtime_ns), *(file.name for file in files))
-        digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+        looks = [f"{file} {status.st_size} {status.st_mtime_ns}" for file in (real, *files) for status in [file.stat()]]
+        digest = hashlib.sha256("\n".join(looks).encode()).hexdigest()
         return cls(files[0].parent / f"{digest[:16]}.jsa", directory / _MADE)
 
     @property

@@ -89,9 +89,9 @@ class JavaServer(ABC):
     async def stop(self) -> None:
         """Stop it in order: it writes what it holds. Does nothing when it does not run."""
         if self._child is not None:
-            await self._child.terminate(self.grace_seconds)
-        if self._classes is not None:
-            await asyncio.to_thread(self._classes.keep)
+            exit_code = await self._child.terminate(self.grace_seconds)
+            if self._classes and exit_code >= 0:  # who was killed may have left half of it
+                await asyncio.to_thread(self._classes.keep)
 
     async def kill(self) -> None:
         """Kill it without a warning (SIGKILL), for tests. Does nothing when it does not run."""

@@ -13,6 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from cairn import loop as event_loop
 from cairn.broker import BrokerUnreachable, TopicRefused
 from cairn.context import Context
 from cairn.events.catalogue import type_of
@@ -150,7 +151,7 @@ class Subscriber:
         The exit code is then 1, or 3 where Kafka is out of reach, and the reason is on standard error.
         """
         try:
-            asyncio.run(self._run_until_signal())
+            event_loop.run(self._run_until_signal())
         except (HandlerFailed, StoreError) as error:
             log.debug("stopped", exc_info=error)
             sys.exit(str(error))

@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 
 from pydantic import ValidationError
 from starlette.requests import Request
@@ -18,7 +19,7 @@ from cairn.events.event import Event
 from cairn.events.identity import Installation
 from cairn.events.signing import Signer
 from cairn.events.values import format_instant
-from gateway.api.problems import Refused, later
+from gateway.api.problems import MOST_ERRORS, Refused, later
 from gateway.api.reading import Posted, content_of, form_of, parse, read_body
 from gateway.api.sending import Busy, Sender
 from gateway.domain import (
@@ -90,18 +91,20 @@ class Door:
             self.buckets[token.principal] = bucket
 
     async def _seal(self, posted: Posted, token: Token) -> list[Outgoing]:
-        """Every event as Kafka will have it; or Refused, with all that is wrong."""
+        """Every event as Kafka will have it; or Refused, with what is wrong, as much of it as is written out."""
         sealed: list[Outgoing] = []
         faults: list[tuple[int, Fault]] = []
         now = format_instant(self.now())
         for number, given in enumerate(posted.events):
-            found = list(find_faults(given.attributes))
+            found = list(islice(find_faults(given.attributes), MOST_ERRORS))
             if not found:
                 _refuse_foreign(number, given, token)
                 event = self._seal_one(number, given, token, now)
                 found = event if isinstance(event, list) else []
                 sealed += [event] if isinstance(event, Outgoing) else []
             faults += [(number, fault) for fault in found]
+            if len(faults) >= MOST_ERRORS:
+                break
             if number % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
         faults += _find_repeated(posted) if not faults else []
@@ -119,7 +122,7 @@ class Door:
             facts: Event = entry.facts.model_validate_json(given.data, strict=True)
         except ValidationError as error:
             found = error.errors(include_url=False, include_input=False, include_context=False)
-            return innermost([Fault("", one["msg"], one["loc"]) for one in found])
+            return innermost([Fault("", one["msg"], one["loc"]) for one in found])[:MOST_ERRORS]
         subject = entry.subject_of(facts)
         if given.attributes.get("subject", subject) != subject:
             return [Fault("subject", f"must be {subject}, which the data are about, or left out")]

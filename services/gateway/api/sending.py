@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 import structlog
 from aiokafka import AIOKafkaProducer
 
-from cairn.broker import BrokerUnreachable, TopicRefused, connect, give_up, partition_of, reached, see_topics
+from cairn.broker import (
+    ANSWER_SECONDS,
+    BrokerUnreachable,
+    TopicRefused,
+    connect,
+    give_up,
+    partition_of,
+    reached,
+    see_topics,
+)
 from cairn.events.codec import Outgoing
 from cairn.events.identity import Installation
 from chassis.kafka import Partition
@@ -142,6 +151,10 @@ class Sender:
         return int((await reached(sent, self._servers, SEND_SECONDS, doing)).offset)
 
     async def _connected(self, topics: set[str]) -> AIOKafkaProducer:
+        """The producer, once it is connected and these topics were seen; however many wait for that, each no longer."""
+        return await reached(self._connect(topics), self._servers, ANSWER_SECONDS, "connecting")
+
+    async def _connect(self, topics: set[str]) -> AIOKafkaProducer:
         async with self._connecting:
             if self._producer is None:
                 self._producer = await connect(self._new_producer(), self._servers)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from cairn.events.catalogue import EventType
 from cairn.events.codec import Malformed
 from cairn.events.envelope import Envelope, schema_address
+from cairn.events.instants import parse_instant
 from cairn.events.plain_json import find_ambiguity
 from gateway.domain.configuration import INWARD
 
@@ -65,6 +66,9 @@ def find_faults(attributes: Mapping[str, object]) -> Iterator[Fault]:
     if isinstance(attributes.get("type"), str) and attributes["type"] not in INWARD:
         yield Fault("type", f"is not taken here; {', '.join(INWARD)} are")
     yield from _find_unreadable(attributes)
+    time = attributes.get("time")
+    if isinstance(time, str) and parse_instant(time) is None:
+        yield Fault("time", "must be an RFC 3339 instant with an offset")
     yield from _find_foreign(attributes)
 
 
@@ -73,13 +77,13 @@ _WHY = {"id": ". With its source it names the event, so that posting it again do
 
 def _find_unreadable(attributes: Mapping[str, object]) -> Iterator[Fault]:
     for name, value in attributes.items():
-        if isinstance(value, str):
+        if name not in _KNOWN and _NAME.fullmatch(name) is None:
+            yield Fault(name[:64], "is no name of an attribute: a-z and 0-9 are")
+        elif isinstance(value, str):
             if not value.isprintable() and _FORBIDDEN.search(value):
                 yield Fault(name, "holds a character that CloudEvents forbids")
         elif name in _KNOWN or not isinstance(value, bool | int):
             yield Fault(name, "must be a text")
-        if name not in _KNOWN and _NAME.fullmatch(name) is None:
-            yield Fault(name[:64], "is no name of an attribute: a-z and 0-9 are")
 
 
 def _find_foreign(attributes: Mapping[str, object]) -> Iterator[Fault]:
@@ -100,24 +104,14 @@ def _find_foreign(attributes: Mapping[str, object]) -> Iterator[Fault]:
 
 def innermost(faults: Sequence[Fault]) -> list[Fault]:
     """Faults in a payload, without those of a whole (such as of a list's length) that follow from one inside it."""
-    return [
-        fault
-        for fault in faults
-        if not any(
-            len(other.location) > len(fault.location) and other.location[: len(fault.location)] == fault.location
-            for other in faults
-        )
-    ]
-
-
-_ATTRIBUTES = {"causation": "causationid", "time": "time"}
-"""What readers say of an attribute: the code, and which one it is."""
+    wholes = {fault.location[:depth] for fault in faults for depth in range(len(fault.location))}
+    return [fault for fault in faults if fault.location not in wholes]
 
 
 def fault_of(malformed: Malformed, content: object) -> Fault:
     """What readers would say of an event, at its place."""
-    if attribute := _ATTRIBUTES.get(malformed.code):
-        return Fault(attribute, malformed.text)
+    if malformed.code == "causation":
+        return Fault("causationid", malformed.text)
     return Fault("", malformed.text, _locate_ambiguity(content) or ())
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sqlite3
-from collections import Counter
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -221,10 +221,13 @@ def _compare_rows(columns: list[str], row: Row, before: Row | None) -> str:
 
 def _find_told_elsewhere(store: sqlite3.Connection) -> Iterator[str]:
     elsewhere = store.execute(_TOLD_ELSEWHERE).fetchall()
-    beyond = Counter(log for _, log, offset, end in elsewhere if isinstance(offset, int) and offset >= end)
+    beyond: defaultdict[str, list[int]] = defaultdict(list)
+    for _, log, offset, end in elsewhere:
+        if isinstance(offset, int) and offset >= end:
+            beyond[log].append(offset)
     for position, log, offset, end in elsewhere:
-        # What was sent again and has not come back yet lies right behind what was appended.
-        if not isinstance(offset, int) or not end <= offset < end + beyond[log]:
+        # What was sent again and has not come back yet lies right behind what was appended, each at its own place.
+        if offset not in beyond[log] or sorted(beyond[log]) != list(range(end, end + len(beyond[log]))):
             yield f"{_name(ledger.TOLD, (position,))}: offset: another record lies there, or none"
 
 

@@ -27,7 +27,8 @@ from governance_auditor.work.report import OK, TAMPERED, TRUNCATED, UNREACHABLE,
 _COVERED = (
     "looked at: the file; every raw record, the trees over them and the signed checkpoints; every row of the other "
     "tables, against what the records lead to. Not looked at: what no record says, that is chassis_position, "
-    "chassis_lease, chassis_meta, and in chassis_told which decision told what"
+    "chassis_lease, chassis_meta, and in chassis_told which decision told what, and where lies now what was sent again "
+    "and is not appended yet"
 )
 _MANY_RECORDS = 10_000
 """A person is told how far it is from so many on: they take seconds."""

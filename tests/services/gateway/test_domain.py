@@ -9,7 +9,19 @@ from standardwebhooks import Webhook as Official
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from cairn.events import Installation
-from gateway.domain import Bucket, Configuration, Rate, draw, parse_secrets, pointer_to, sign, wait_seconds, webhook_id
+from gateway.domain import (
+    Bucket,
+    Configuration,
+    Fault,
+    Rate,
+    draw,
+    innermost,
+    parse_secrets,
+    pointer_to,
+    sign,
+    wait_seconds,
+    webhook_id,
+)
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 OTHER = "whsec_" + base64.b64encode(bytes(range(1, 33))).decode()
@@ -87,6 +99,11 @@ def test_a_bucket_empties_fills_and_never_overflows():
     bucket, wait = draw(bucket, rate, 101.0, 10)
     assert (bucket.level, wait) == (0, 0.0)
     assert draw(bucket, rate, 9999.0, 21)[1] == pytest.approx(0.1)
+
+
+def test_a_fault_of_a_whole_that_has_one_inside_is_left_out():
+    faults = [Fault("", "too short", ("items",)), Fault("", "no number", ("items", 3, "value")), Fault("", "?", ("a",))]
+    assert innermost(faults) == faults[1:]
 
 
 @pytest.mark.parametrize(

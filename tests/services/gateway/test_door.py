@@ -11,6 +11,7 @@ from tests.services.gateway.conftest import Entrance, standing, token
 from tests.services.gateway.samples import BATCH, SECRET, event, observed, published
 
 from cairn.local import LocalKafka
+from gateway.api import reading
 from gateway.api.reading import MOST_BODY_BYTES
 from gateway.domain import Configuration, Rate
 
@@ -75,6 +76,19 @@ async def test_many_requests_at_once_are_each_answered_with_their_own_places(ent
 async def test_an_empty_batch_is_taken(entrance: Entrance):
     response = await entrance.post([], BATCH)
     assert (response.status_code, response.json()) == (202, {"events": []})
+
+
+async def test_of_many_faults_no_more_are_looked_up_than_are_told(entrance: Entrance, monkeypatch):
+    looked_up = []
+    monkeypatch.setattr(reading, "content_of", lambda data: looked_up.append(data) or json.loads(data))
+    whole = event(facts=observed())
+    whole["data"]["items"] = [{} for _ in range(3000)]
+    whole |= {f"Bad-{n}": None for n in range(3000)}
+    for posted in (whole, {name: value for name, value in whole.items() if not name.startswith("Bad")}):
+        response = await entrance.post(posted)
+        assert response.status_code == 422
+        assert len(response.json()["errors"]) == 20
+    assert len(looked_up) == 20
 
 
 NOTE = 'Grüße, 中文: "100 %25" \\ 😀'

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from tests.libs.cairn.installations import new_installation
@@ -11,6 +12,7 @@ from tests.libs.cairn.publisher.samples import request
 
 from cairn.broker import BrokerUnreachable, partition_of
 from cairn.events.codec import Outgoing
+from cairn.events.identity import Installation
 from cairn.publisher import seal
 from chassis.kafka import new_producer
 from gateway.api.sending import Sender
@@ -26,6 +28,22 @@ def hold(producer: AIOKafkaProducer) -> list[asyncio.Future[Any]]:
 
     producer.send_batch = send_batch
     return owed
+
+
+async def test_while_kafka_is_mute_nobody_waits_for_the_attempts_of_those_before(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gateway.api.sending.ANSWER_SECONDS", 0.5)
+    event = Outgoing("cairn.labels", b"model/risk.loans", (), b"{}")
+
+    async def say_nothing(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as mute:
+        servers = f"127.0.0.1:{mute.sockets[0].getsockname()[1]}"
+        sender = Sender(servers, Installation(), lambda: new_producer(servers, "tests"))
+        async with asyncio.timeout(30):  # one after another they would take 60 s
+            ended = await asyncio.gather(*(sender.send([event]) for _ in range(120)), return_exceptions=True)
+        await sender.close()
+    assert {type(one) for one in ended} == {BrokerUnreachable}
 
 
 async def test_a_producer_that_failed_takes_no_later_one_with_it(kafka: str, tmp_path: Path):

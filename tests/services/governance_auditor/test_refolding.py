@@ -256,6 +256,12 @@ def test_what_was_sent_again_and_has_not_come_back_yet_is_no_tampering(tmp_path,
     assert run(copy) == TAMPERED
 
 
+def test_no_two_events_can_have_been_sent_again_to_one_place(copy, capsys):
+    end = """SELECT max("offset") + 1 FROM entry WHERE log = topic || '/' || "partition" """
+    write(copy, f'UPDATE chassis_told SET "offset" = ({end})')
+    assert run(copy) == TAMPERED
+
+
 def test_what_was_heard_and_is_not_appended_yet_is_not_compared(tmp_path, capsys):
     world = make_world(tmp_path)
     auditor = add_auditor(world)

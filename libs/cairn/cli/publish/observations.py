@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from pydantic import ValidationError
@@ -71,11 +71,19 @@ def _typed(rows: Sequence[Row]) -> list[Row]:
     elif all(map(_INTEGER.fullmatch, texts)):
         read = int
     elif all(map(_NUMBER.fullmatch, texts)):
-        read = Decimal
+        read = _number
     return [
         row._replace(cells=row.cells | {"value": read(row.cells["value"])}) if "value" in row.cells else row
         for row in rows
     ]
+
+
+def _number(text: str) -> Decimal:
+    """A number; infinity, which is refused at its line, for an exponent that not even a Decimal can hold."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return Decimal("Infinity")
 
 
 def _fields(cells: Cells) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.kafka.raw import in_transactions
 from tests.libs.cairn.cli.conftest import Outcome
 from tests.libs.cairn.cli.test_manners import start
 from tests.libs.cairn.installations import USER_TOPICS, new_installation, write_raw
@@ -190,6 +191,29 @@ def test_a_kafka_without_the_topics_is_out_of_reach(
 
     assert outcome.code == 3
     assert "has no topic nobody." in outcome.err
+
+
+def test_a_tail_goes_on_where_a_partition_ends_in_a_transaction(context: Context, kafka: str) -> None:
+    async def write_in_transactions() -> None:
+        async with in_transactions(kafka) as upstream:
+            for _ in range(5):
+                async with upstream.transaction():
+                    await upstream.send_and_wait(context.installation.topic("datasets"), b"{}", b"k", 0)
+
+    async def ask_again() -> None:
+        async with Publisher(context) as publisher:
+            await publisher.publish(RollbackRequested(model="risk.m4"))
+
+    asyncio.run(write_in_transactions())
+    follower = start("events", "tail", "--follow", "--json", "-n", "1")
+    assert follower.stdout
+    first = json.loads(follower.stdout.readline())
+    asyncio.run(ask_again())
+    second = json.loads(follower.stdout.readline())
+    follower.terminate()
+    follower.communicate()
+
+    assert [first["data"]["model"], second["data"]["model"]] == ["risk.m3", "risk.m4"]
 
 
 def test_a_search_follows_what_arrives_until_its_reader_leaves(context: Context) -> None:

@@ -46,12 +46,11 @@ def test_a_cache_that_cannot_be_written_stays_as_it_is(archive: ClassArchive) ->
 def test_another_java_or_another_jar_has_another_archive(archive: ClassArchive, tmp_path: Path) -> None:
     java = tmp_path / "java"
     java.touch()
-    cache = archive.kept.parent
-    others = [
-        ClassArchive.of(java, [cache / "server.jar"], tmp_path),
-        ClassArchive.of(find_java().path, [cache / "server-2.jar"], tmp_path),
-    ]
-    assert len({archive.kept, *(other.kept for other in others)}) == 3
+    jar = archive.kept.parent / "server.jar"
+    with_another_java = ClassArchive.of(java, [jar], tmp_path).kept
+    jar.write_bytes(b"another")
+    with_another_jar = ClassArchive.of(find_java().path, [jar], tmp_path).kept
+    assert len({archive.kept, with_another_java, with_another_jar}) == 3
 
 
 async def test_java_starts_with_what_it_cannot_use(archive: ClassArchive) -> None:

@@ -167,6 +167,7 @@ HEADER = "prediction_id,value,observed_at,revision\n"
             f"prediction_id,value,observed_at,value\np-1,1,{NOON},0\n",
             "a.csv:1: the column 'value' is there twice",
         ),
+        ("a.csv", HEADER + f"p-1,1e9999999999999999999,{NOON},0\n", "a.csv:2: value: "),
         ("a.csv", HEADER + f"p-1,12345678901234567,{NOON},0\n", "a.csv:2: value: 12345678901234567 would be rounded"),
         (
             "a.csv",
