@@ -27,8 +27,8 @@ KILLS = {
 }
 """At the first moment that begins so, these are killed."""
 
-CRASHES = dict.fromkeys(SERVICES, ("after-commit@3", "after-send@2"))
-CRASHES |= dict.fromkeys(("trainer", "validator", "monitor"), ("after-commit@3", "after-send@2", "during-work@1"))
+CRASHES = dict.fromkeys(SERVICES, ("after-commit@1", "after-send@2"))
+CRASHES |= dict.fromkeys(("trainer", "validator", "monitor"), ("after-commit@1", "after-send@2", "during-work@1"))
 """Where each service dies: at one point, and started again at another."""
 
 

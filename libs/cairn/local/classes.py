@@ -7,6 +7,7 @@ and goes on without it where it does not.
 import hashlib
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -20,8 +21,9 @@ _MADE = "classes.jsa"
 class ClassArchive:
     """The archive of one server's classes."""
 
-    kept: Path
-    """In the cache, for all servers of this kind."""
+    cache: Path
+    key: str
+    """Of the Java and the jars whose classes these are."""
     made: Path
 
     @classmethod
@@ -29,14 +31,20 @@ class ClassArchive:
         """The archive of what these jars bring to this Java. They are in the cache, and so is what is kept."""
         real = java.resolve()
         looks = [f"{file} {status.st_size} {status.st_mtime_ns}" for file in (real, *files) for status in [file.stat()]]
-        digest = hashlib.sha256("\n".join(looks).encode()).hexdigest()
-        return cls(files[0].parent / f"{digest[:16]}.jsa", directory / _MADE)
+        key = hashlib.sha256("\n".join(looks).encode()).hexdigest()[:16]
+        return cls(files[0].parent, key, directory / _MADE)
+
+    @property
+    def kept(self) -> Path | None:
+        """The archive, if there is one and it is whole: half of one would end Java where it stands."""
+        found = self.cache.glob(f"{self.key}-*.jsa")
+        return next((file for file in found if file.name == self._name(file)), None)
 
     @property
     def reading(self) -> tuple[str, ...]:
         """Java's options for a program that uses what is kept."""
-        usable = self.kept.exists() and ":" not in str(self.kept)  # Java would read two paths
-        return (f"-XX:SharedArchiveFile={self.kept}",) if usable else ()
+        kept = self.kept
+        return (f"-XX:SharedArchiveFile={kept}",) if kept and ":" not in str(kept) else ()  # it would read two paths
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -47,10 +55,17 @@ class ClassArchive:
         """Keep what a server that has ended has left, if it has. A cache that cannot be written stays as it is."""
         if not self.made.exists():
             return
-        arriving = self.kept.with_name(f"{uuid4().hex}.jsa")
-        try:
-            shutil.move(self.made, arriving)
-            arriving.replace(self.kept)
-        except OSError:
-            self.made.unlink(missing_ok=True)
+        arriving = self.cache / f"{uuid4().hex}.part"
+        with suppress(OSError):
+            name = self._name(self.made)
+            shutil.copyfile(self.made, arriving)
+            for former in self.cache.glob(f"{self.key}-*.jsa"):
+                former.unlink()
+            arriving.replace(self.cache / name)
+        with suppress(OSError):
+            self.made.unlink()
             arriving.unlink(missing_ok=True)
+
+    def _name(self, file: Path) -> str:
+        with file.open("rb") as content:
+            return f"{self.key}-{hashlib.file_digest(content, 'sha256').hexdigest()}.jsa"
