@@ -220,7 +220,6 @@ class Service:
             self._failed.set()
 
     def _committed(self) -> None:
-        # Only what leaves something to send can be lost between here and the relay.
         if self.failpoints.is_armed("after-commit") and count_waiting(self.database):
             self.failpoints.reach("after-commit")
         for wake in self._wake:

@@ -1,7 +1,7 @@
 """The fields of one JSON Schema as rows for people."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,18 +40,28 @@ def field_rows(schema: Mapping[str, Any], anchor: Anchor) -> list[FieldRow]:
             type=type_of(field, anchor),
             unit=unit_of(name),
             personal=field.get(PERSONAL, False),
-            example=_example(field),
+            example=_example(field, anchor),
             says=field.get("description", "").replace("\n", " "),
         )
         for name, field in schema.get("properties", {}).items()
     ]
 
 
-def _example(field: Mapping[str, Any]) -> str:
-    shown = field.get("examples")
-    if not shown:
-        return ""
-    return f"`{_json(shown[0])}`"
+def _example(field: Mapping[str, Any], anchor: Anchor) -> str:
+    if shown := field.get("examples"):
+        return f"`{_json(shown[0])}`"
+    names = [name for name in _references(field) if name != "JsonValue"]
+    return " or ".join(f"as [{name}](#{anchor(name)}) shows" for name in dict.fromkeys(names))
+
+
+def _references(field: Mapping[str, Any]) -> Iterator[str]:
+    """The value objects that a field, or a part of it, is made of."""
+    if "$ref" in field:
+        yield field["$ref"].rpartition("/")[2]
+    parts = (*field.get("anyOf", ()), *field.get("oneOf", ()), field.get("items"), field.get("additionalProperties"))
+    for part in parts:
+        if isinstance(part, Mapping):
+            yield from _references(part)
 
 
 def _json(value: Any) -> str:

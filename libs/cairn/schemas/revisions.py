@@ -62,7 +62,17 @@ def _contract(files: Mapping[str, bytes], place: str) -> Contract:
     schemas = {Path(name).stem: schema for name, schema in objects.items() if name.startswith("json/")}
     if not schemas:
         raise NoContract(f"{place} holds no schemas: a folder json with a file for each type is wanted")
+    for name, schema in schemas.items():
+        if missing := _references(schema) - {f"#/$defs/{one}" for one in schema.get("$defs", {})}:
+            raise NoContract(f"{place}json/{name}.json refers to {min(missing)}, which it does not define")
     return Contract(schemas, {name: text.decode() for name, text in files.items() if name.startswith("examples/")})
+
+
+def _references(node: Any) -> set[str]:
+    """All that the parts of a schema refer to."""
+    parts = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    own = {node["$ref"]} if isinstance(node, dict) and isinstance(node.get("$ref"), str) else set()
+    return own.union(*map(_references, parts))
 
 
 def _object(content: bytes, name: str) -> dict[str, Any]:

@@ -138,6 +138,7 @@ class Log:
         if isinstance(start, datetime):
             starts = await self._at(partitions, start, ends)
         else:
+            self._refuse_strangers(start, partitions)
             starts = {tp: self._start_of(tp, start, first[tp], ends[tp]) for tp in partitions}
         for tp in partitions:
             if not first[tp] <= starts[tp] <= ends[tp]:
@@ -155,6 +156,12 @@ class Log:
         call = self._consumer.offsets_for_times(dict.fromkeys(partitions, milliseconds))
         found = await reached(call, self._servers, ANSWER_SECONDS, "asking what was written since a time")
         return {tp: found[tp].offset if found[tp] else ends[tp] for tp in partitions}
+
+    def _refuse_strangers(self, start: Start, partitions: list[TopicPartition]) -> None:
+        known = {(self._context.installation.bare_topic(tp.topic), tp.partition) for tp in partitions}
+        if isinstance(start, Mapping) and (strange := start.keys() - known):
+            topic, partition = min(strange)
+            raise TopicRefused(f"a start is given for {topic}[{partition}], which is not among what is read")
 
     def _start_of(
         self, tp: TopicPartition, start: Literal["beginning", "end"] | int | Offsets, first: int, end: int

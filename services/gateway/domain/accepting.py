@@ -24,6 +24,7 @@ _OF_EVERY_EVENT = frozenset(
 _KNOWN = _OF_EVERY_EVENT.union(_FORWARDED)
 _KEPT = frozenset((*_FORWARDED, "id", "source", "time"))
 _NAME = re.compile(r"[a-z0-9]{1,64}")
+_SEQUENCE = re.compile("[0-9]{20}")
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _JSON = re.compile(r"application/(json|[a-z0-9.+-]+\+json)(;.*)?", re.IGNORECASE)
 
@@ -69,6 +70,9 @@ def find_faults(attributes: Mapping[str, object]) -> Iterator[Fault]:
     time = attributes.get("time")
     if isinstance(time, str) and parse_instant(time) is None:
         yield Fault("time", "must be an RFC 3339 instant with an offset")
+    sequence = attributes.get("sequence")
+    if isinstance(sequence, str) and _SEQUENCE.fullmatch(sequence) is None:
+        yield Fault("sequence", "must be twenty digits, or left out")
     yield from _find_foreign(attributes)
 
 

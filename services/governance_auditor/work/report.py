@@ -22,5 +22,8 @@ class Report:
 
     @property
     def code(self) -> int:
-        """The exit code: what was changed weighs more than what is missing, that more than what nobody can check."""
-        return min((code for code, _ in self.problems), default=OK)
+        """The exit code: what was changed weighs more than what is missing, that more than what nobody can check.
+
+        What could not be looked at is not ok: whoever changes a row might else have it passed over.
+        """
+        return min((code for code, _ in self.problems), default=UNREACHABLE if self.not_compared else OK)

@@ -119,7 +119,13 @@ def _show(report: Report) -> int:
         print(text)  # noqa: T201 # the command's output
     if len(report.problems) > _MOST_SHOWN:
         print(f"… and {len(report.problems) - _MOST_SHOWN} more")  # noqa: T201 # as above
-    words = {OK: "ok", TAMPERED: "TAMPERED", TRUNCATED: "TRUNCATED", WRONG_KEY: "WRONG KEY"}
+    words = {
+        OK: "ok",
+        TAMPERED: "TAMPERED",
+        UNREACHABLE: "INCOMPLETE",
+        TRUNCATED: "TRUNCATED",
+        WRONG_KEY: "WRONG KEY",
+    }
     counts = f"{report.logs} logs, {report.records} records, {report.unsigned} not yet signed"
     print(f"verify: {words[report.code]}, {counts}")  # noqa: T201 # as above
     if report.not_compared:

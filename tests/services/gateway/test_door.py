@@ -162,6 +162,7 @@ async def test_who_is_not_known_is_told_so_and_nothing_else(entrance: Entrance):
         ({"x" * 61 + "~~~~": "x"}, "#/" + "x" * 61 + "~0~0~0"),
         ({"größe %": "x"}, "#/gr%C3%B6%C3%9Fe%20%25"),
         ({"region": "e\x07u"}, "#/region"),
+        ({"sequence": "7"}, "#/sequence"),
         ({"datacontenttype": "text/xml"}, "#/datacontenttype"),
         ({"data": None}, "#/data"),
         ({"data": [1]}, "#/data"),

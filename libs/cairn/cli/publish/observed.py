@@ -84,7 +84,7 @@ def _read_events(
     from cairn.cli.publish.observations import make_events
     from cairn.cli.publish.sources import opened
 
-    with opened([source] if source else [], format_, query, database) as [found]:
+    with opened([source] if source else [], format_, query, database, instants=True) as [found]:
         return make_events(kind, about, found)
 
 

@@ -34,9 +34,12 @@ class Source:
 
 @contextmanager
 def opened(
-    names: Sequence[str], format_: Format | None, query: str | None, database: str | None
+    names: Sequence[str], format_: Format | None, query: str | None, database: str | None, *, instants: bool = False
 ) -> Iterator[list[Source]]:
-    """The sources as local files, while they are needed. Raises WrongUsage, OutOfReach and StoreUnreachable."""
+    """The sources as local files, while they are needed; `instants` says that a query may answer with some.
+
+    Raises WrongUsage, OutOfReach and StoreUnreachable.
+    """
     if bool(names) == (query is not None) or (query is None) != (database is None):
         raise WrongUsage("name a SOURCE, or both --query and --database")
     kinds = [_format_of(name, format_) for name in names]
@@ -45,7 +48,7 @@ def opened(
             from cairn.cli.publish.tables import write_query
 
             path = Path(folder) / "query.parquet"
-            write_query(query, database, path)
+            write_query(query, database, path, instants=instants)
             yield [Source("the query's answer", path, "parquet")]
         else:
             places = [_local(name, Path(folder) / str(number)) for number, name in enumerate(names)]

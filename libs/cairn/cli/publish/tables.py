@@ -36,11 +36,14 @@ def write_lines(source: Source, target: Path) -> None:
             table = arrow_json.read_json(source.path, read_options=read, parse_options=parse)
     except pa.ArrowInvalid as error:
         raise WrongUsage(_fault_in_lines(source) or f"{source.name}: {error}") from None
-    _write(table.to_batches(), table.schema, target, source.name)
+    _write(table.to_batches(), table.schema, target, source.name, instants=False)
 
 
-def write_query(query: str, database: str, target: Path) -> None:
-    """What a query answers, as Parquet. Raises WrongUsage for a bad query or address, OutOfReach without a database."""
+def write_query(query: str, database: str, target: Path, *, instants: bool = False) -> None:
+    """What a query answers, as Parquet; a dataset holds no instants, labels do.
+
+    Raises WrongUsage for a bad query or address, OutOfReach without a database.
+    """
     driver, address = _driver(database)
     try:
         connection = driver.connect(address)
@@ -50,7 +53,9 @@ def write_query(query: str, database: str, target: Path) -> None:
         try:
             cursor.execute(query)
             reader = cursor.fetch_record_batch()
-            _write(reader, reader.schema, target, "the query")
+            if not reader.schema.names:
+                raise WrongUsage("the query answers with no table: expected one that selects columns")
+            _write(reader, reader.schema, target, "the query", instants=instants)
         except (driver.Error, OSError, ValueError) as error:
             raise WrongUsage(f"the query cannot be answered: {error}") from None
 
@@ -74,12 +79,14 @@ def _driver(database: str) -> tuple[Any, str]:
     raise WrongUsage("--database is no address: expected postgresql://user@host/name or sqlite:///file")
 
 
-def _write(batches: "Iterable[pa.RecordBatch]", schema: "pa.Schema", target: Path, name: str) -> None:
+def _write(
+    batches: "Iterable[pa.RecordBatch]", schema: "pa.Schema", target: Path, name: str, *, instants: bool
+) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
     plain = pa.schema([pa.field(field.name, field.type) for field in schema])
-    _refuse_types(plain, name)
+    _refuse_types(plain, name, instants=instants)
     with parquet.ParquetWriter(target, plain, compression="zstd", store_schema=False) as writer:
         for group in _row_groups(batches, plain):
             writer.write_table(group, row_group_size=_ROWS)
@@ -102,17 +109,18 @@ def _row_groups(batches: "Iterable[pa.RecordBatch]", schema: "pa.Schema") -> "It
         yield pa.concat_tables(held).combine_chunks()
 
 
-def _refuse_types(schema: "pa.Schema", name: str) -> None:
+def _refuse_types(schema: "pa.Schema", name: str, *, instants: bool) -> None:
     """A dataset holds numbers, truths and texts; what is none of them would be rejected after it was published."""
     from pyarrow import types
 
     numbers = (types.is_integer, types.is_floating, types.is_decimal)
     texts = (types.is_string, types.is_large_string, types.is_string_view)
-    known = (types.is_boolean, types.is_null, *numbers, *texts)
+    known = (types.is_boolean, types.is_null, *numbers, *texts, *([types.is_timestamp] if instants else []))
+    what = "numbers, truths, texts and instants" if instants else "numbers, truths and texts"
     for field in schema:
         if not any(is_of(field.type) for is_of in known):
             raise WrongUsage(
-                f"{name}: column {field.name!r} is of type {field.type}; a dataset holds numbers, truths and texts: "
+                f"{name}: column {field.name!r} is of type {field.type}; here are {what}: "
                 "write it as one of these (in SQL, CAST(… AS TEXT) or AS DOUBLE PRECISION)"
             )
 

@@ -136,6 +136,15 @@ def test_a_file_that_is_no_schema_is_named(
     assert f"{file} is no schema" in capsys.readouterr().err
 
 
+def test_a_reference_to_nothing_is_named(repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    commit(repository, SCHEMA)
+    write_schema(tmp_path, SCHEMA | {"properties": {"a": {"$ref": "#/$defs/Nowhere"}}})
+
+    assert run(["schemas", "check", "--against", str(tmp_path / "schemas")]) == 2
+
+    assert "refers to #/$defs/Nowhere, which it does not define" in capsys.readouterr().err
+
+
 def test_a_folder_without_schemas_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["schemas", "check", "--folder", str(tmp_path)]) == 2
     assert "holds no schemas" in capsys.readouterr().err

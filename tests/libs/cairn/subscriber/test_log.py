@@ -124,6 +124,12 @@ class TestTheStart:
         with pytest.raises(TopicRefused, match=r"it cannot be read from 999"):
             await read_all(context, start={("requests", 0): 999})
 
+    async def test_must_be_of_a_partition_that_is_read(self, context: Context) -> None:
+        await ask_for(context, "a")
+
+        with pytest.raises(TopicRefused, match=r"a start is given for requests\[99\], which is not among"):
+            await read_all(context, start={("requests", 99): 0})
+
 
 class TestFollowing:
     async def test_what_is_there_comes_before_what_arrives(self, context: Context) -> None:

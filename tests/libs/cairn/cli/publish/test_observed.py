@@ -4,6 +4,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +119,7 @@ def test_values_of_csv_are_what_all_of_them_are(
 
 
 def test_outcomes_come_from_parquet(context: Context, cairn: Cairn, tmp_path: Path) -> None:
-    import datetime
-
-    noon = datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.UTC)
+    noon = datetime(2026, 11, 21, 12, tzinfo=UTC)
     table = pa.table({"prediction_id": ["p-1", "p-2"], "value": [12.5, -3.0], "observed_at": [noon, noon]})
     parquet.write_table(table, tmp_path / "losses.parquet")
 
@@ -142,6 +141,22 @@ def test_labels_come_from_a_query(context: Context, cairn: Cairn, tmp_path: Path
 
     assert outcome.code == 0
     assert [(item.prediction_id, item.value) for item in items_in(context)] == [("p-1", 1), ("p-2", 0)]
+
+
+def test_labels_from_postgresql_are_observed_at_its_instants(context: Context, cairn: Cairn, postgres_url: str) -> None:
+    query = f"SELECT 'p-1' AS prediction_id, 0.5::float8 AS value, timestamptz '{NOON}' AS observed_at"
+
+    outcome = cairn(*LABELS, "--query", query, "--database", postgres_url)
+
+    assert outcome.code == 0, outcome.err
+    assert [item.observed_at for item in items_in(context)] == [datetime(2026, 11, 21, 12, tzinfo=UTC)]
+
+
+def test_what_is_no_query_is_refused(cairn: Cairn, postgres_url: str) -> None:
+    outcome = cairn(*LABELS, "--query", "CREATE TABLE labels (id int)", "--database", postgres_url)
+
+    assert outcome.code == 2
+    assert "the query answers with no table" in outcome.err
 
 
 HEADER = "prediction_id,value,observed_at,revision\n"
