@@ -10,6 +10,7 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.contract.schema_strategies import REFUSED
 from tests.contract.test_wire import CAIRN, FEW, SOURCE, UNSIGNED, draw_payload, every_type, facts_from, topic_of
 
 from cairn.events import CATALOGUE, Heard, Installation, Message, Record, check, read, write
@@ -19,7 +20,9 @@ from cairn.schemas.examples import Example, read_examples
 
 EXAMPLES = read_examples(Path(__file__).parents[2])
 JSON = JSONFormat()
-ATTRIBUTE_TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn"]), min_size=1, max_size=20)
+ATTRIBUTE_TEXTS = st.text(
+    st.characters(exclude_categories=["Cc", "Cs", "Cn"], exclude_characters=REFUSED), min_size=1, max_size=20
+)
 EXTENSIONS = st.fixed_dictionaries({}, optional={"correlationid": ATTRIBUTE_TEXTS, "colour": ATTRIBUTE_TEXTS})
 
 every_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: f"{one.type}/{one.name}")

@@ -43,6 +43,14 @@ async def tell(context: Context, generation: int, *, kept: bool = True) -> None:
     async with transaction(context) as producer:
         await producer.send_and_wait(one.topic, one.value, one.key, headers=list(one.headers))
         await (producer.commit_transaction() if kept else producer.abort_transaction())
+    async with asyncio.timeout(15):  # Kafka answers before it has written the mark behind the record
+        while await end_of(context, "read_committed") != await end_of(context, "read_uncommitted"):
+            await asyncio.sleep(0.05)
+
+
+async def end_of(context: Context, isolation: log.Isolation) -> list[int]:
+    async with log.open_log(context, isolation=isolation) as opened:
+        return list((await opened.ends(await opened.partitions([TOPIC]))).values())
 
 
 async def read_all(context: Context, start: Start = "beginning") -> list[int]:
