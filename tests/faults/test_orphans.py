@@ -65,7 +65,7 @@ def test_kill_9_of_up_leaves_no_process_behind(home: Path):
     assert len(up.alive()) > 7
     up.process.kill()
     up.process.wait()
-    up.until(lambda: not up.alive(), 60)
+    up.until(lambda: not up.alive(), 15)
 
 
 def test_a_second_ctrl_c_does_not_wait_and_leaves_no_process_behind(home: Path):
@@ -75,7 +75,7 @@ def test_a_second_ctrl_c_does_not_wait_and_leaves_no_process_behind(home: Path):
     up.until(lambda: not (home / "up.json").exists(), 60)  # so the first was heard
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(60) == 0
-    up.until(lambda: not up.alive(), 60)
+    up.until(lambda: not up.alive(), 15)
 
 
 @pytest.mark.parametrize(("seconds", "number"), [(2.0, signal.SIGINT), (6.0, signal.SIGTERM), (14.0, signal.SIGINT)])
@@ -84,7 +84,7 @@ def test_ctrl_c_at_any_moment_of_the_demo_leaves_no_process_behind(home: Path, s
     time.sleep(seconds)  # any moment: which one does not matter
     demo.process.send_signal(number)
     demo.process.wait(60)
-    demo.until(lambda: not demo.alive(), 60)
+    demo.until(lambda: not demo.alive(), 15)
     assert demo.process.returncode in (130, 0)
 
 
