@@ -1,6 +1,7 @@
 """Real servers for every test that asks, each started once a session. A test fails where they cannot be had."""
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,9 @@ from cairn.local import LocalKafka, LocalS3
 
 LONGEST_FIRST = ("faults", "e2e", "readme", "kafka", "examples", "loop")
 """Folders whose files hold few tests that take long: begun last, they would leave all workers but one idle."""
+
+_COLLECT_AFTER = 50_000
+"""Loading the tests alone makes millions of objects that stay."""
 
 _exits = pytest.StashKey[ExitStack]()
 _shared_kafka = pytest.StashKey[str]()
@@ -60,7 +64,13 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Begin with nothing started, and with logs like the services': by default an error is drawn for seconds."""
     config.stash[_exits] = ExitStack()
+    gc.set_threshold(_COLLECT_AFTER)
     structlog.configure([add_log_level, format_exc_info, structlog.dev.ConsoleRenderer(colors=False)])
+
+
+def pytest_collection_finish() -> None:
+    """Search for garbage among what the tests make, and no more among all that was loaded for them."""
+    gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -78,7 +78,7 @@ def _parser(definition: Definition, command: Callable[..., int]) -> argparse.Arg
 def _run(definition: Definition, settings: ServiceSettings, *arguments: str) -> int:
     """Run the service until it is told to stop."""
     _parser(definition, _run).parse_args(arguments)
-    loop.run(Service.build(definition, settings).run())
+    loop.run_program(Service.build(definition, settings).run())
     return OK
 
 
@@ -87,7 +87,7 @@ def _rebuild(definition: Definition, settings: ServiceSettings, *arguments: str)
     _parser(definition, _rebuild).parse_args(arguments)
     service = Service.build(definition, settings)
     service.database.take_ownership(exclusive=True)
-    loop.run(_rebuild_from_log(service))
+    loop.run_program(_rebuild_from_log(service))
     digest = combine(digest_tables(service.database, definition.tables.metadata))
     print(f"{definition.name} rebuilt sha256:{digest}")  # noqa: T201 # the command's output
     return OK
