@@ -1,4 +1,4 @@
-"""The command line of a service, as it is really run: whatever is wrong with what it was told is said in one line."""
+"""The command line of a service: whatever is wrong with what it was told is said in one line."""
 
 import os
 import re
@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from cairn import loop
 from cairn.events.identity import Installation
 from cairn.local.keys import ensure_keys
+from chassis import main
+from registry.app import build
+from registry.settings import Settings
 
 USAGE, UNREACHABLE = 2, 3
-SECONDS = 100
 
 
 @dataclass
@@ -27,17 +30,6 @@ class Machine:
     taken_port: int
     free_port: int
     new_postgres: Callable[[], str]
-
-    def run(self, *arguments: str, **changes: str | None) -> subprocess.CompletedProcess[str]:
-        """Run a command of the registry to its end; None removes a variable."""
-        environment = {**os.environ, **self.environment, **changes}
-        return subprocess.run(
-            [sys.executable, "-P", "-m", "registry", *arguments],
-            env={name: value for name, value in environment.items() if value is not None},
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-        )
 
 
 @pytest.fixture
@@ -162,16 +154,41 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong_is_said_in_one_message(machine: Machine, name: str) -> None:
+def test_what_is_wrong_is_said_in_one_message(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
     wrong = WRONG[name]
     known = {"home": machine.home, "taken": machine.taken_port, "free": machine.free_port}
     if "{postgres}" in "".join(filter(None, wrong.environment.values())):
         known["postgres"] = machine.new_postgres()
-    changes = {key: value and value.format_map(known) for key, value in wrong.environment.items()}
-    ended = machine.run(*wrong.arguments, **changes)
-    assert ended.returncode == wrong.code, ended.stderr
-    assert re.search(wrong.says.replace("HOME", re.escape(str(machine.home))), ended.stderr), ended.stderr
+    for key, value in {**machine.environment, **wrong.environment}.items():
+        if value is None:
+            monkeypatch.delenv(key, raising=False)
+        else:
+            monkeypatch.setenv(key, value.format_map(known))
+    monkeypatch.setattr(main, "configure_logs", lambda *_: None)  # they would stay so for all tests
+    monkeypatch.setattr(loop, "run_program", loop.run)  # as above
+    try:
+        code = main.run_command(build, Settings, wrong.arguments)
+    except SystemExit as ended:
+        code = ended.code
+    output, errors = capfd.readouterr()
+    assert code == wrong.code, errors
+    assert re.search(wrong.says.replace("HOME", re.escape(str(machine.home))), errors), errors
+    assert ":secret" not in errors
+    said = [line for line in errors.splitlines() if not line.startswith("usage: ")]
+    assert (output, len(said)) == ("", 1), errors
+
+
+def test_its_exit_code_is_that_of_the_process(machine: Machine) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-P", "-m", "registry", "digest"],
+        env={**os.environ, **machine.environment},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ended.returncode == USAGE
+    assert "the store has no tables" in ended.stderr
     assert "Traceback" not in ended.stderr
-    assert ":secret" not in ended.stderr
-    said = [line for line in ended.stderr.splitlines() if not line.startswith("usage: ")]
-    assert len(said) == 1, ended.stderr
