@@ -1,8 +1,14 @@
 """What a service measures of itself, for Prometheus."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
+import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from chassis.processor import Outcome
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +35,20 @@ class Metrics:
             "ready": Gauge("cairn_ready", "Whether the service is ready", registry=self.registry),
         }.items():
             object.__setattr__(self, name, metric)
+
+    def observe(self, outcome: Any, records: int) -> None:
+        """Count what became of so many records; those that were parked are logged."""
+        if not isinstance(outcome, Outcome):
+            self.records.labels("appended").inc(records)
+            return
+        for name in ("applied", "skipped", "duplicates"):
+            self.records.labels(name).inc(getattr(outcome, name))
+        self.told.inc(outcome.told)
+        for record, reason in outcome.parked:
+            self.parked.labels(reason.code).inc()
+            log.warning(
+                "record.parked",
+                place=f"{record.topic}/{record.partition}/{record.offset}",
+                code=reason.code,
+                reason=reason.text,
+            )

@@ -27,7 +27,7 @@ from chassis.leases import void_leases
 from chassis.metrics import Metrics
 from chassis.outbox import count_waiting
 from chassis.positions import DECIDER
-from chassis.processor import Outcome, Processor
+from chassis.processor import Processor
 from chassis.relay import Relay
 from chassis.settings import ServiceSettings
 from chassis.standing import begin_group, check_standing, refuse_unfinished
@@ -62,6 +62,7 @@ class Service:
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "store"))
     _port: int = 0
     _starting: bool = True
+    _loading: str = ""
     _store_trouble: str = ""
     _relay: Relay | None = None
     _consumers: list[Consumer] = field(default_factory=list)
@@ -159,10 +160,11 @@ class Service:
         children = Children(self.definition.preload)
         if self.definition.works and self.definition.preload:
             children.start()
+            self._spawn("children", self._load_children(children))
         parts = self._parts
         self._relay = relay = parts.make_relay()
         broker = parts.make_broker()
-        self._consumers = parts.make_consumers(broker, self._observe)
+        self._consumers = parts.make_consumers(broker, self.metrics.observe)
         working: list[Worker | Clerk] = [*parts.make_workers(children), *parts.make_clerks()]
         self._wake = [relay.woken.set, *(one.woken.set for one in working)]
         self.processor.committed = partial(asyncio.get_running_loop().call_soon_threadsafe, self._committed)
@@ -269,32 +271,26 @@ class Service:
                 f"Kafka has no topic {', '.join(missing[:3])}: `cairn up` makes them, or `cairn prepare`"
             )
 
+    async def _load_children(self, children: Children) -> None:
+        """Ready only with children to work at once: else the first work would wait for what they load."""
+        self._loading = "loading"
+        await children.load()
+        self._loading = ""
+
     async def _start_broker(self, broker: KafkaBroker) -> None:
         try:
             await reached(broker.start(), self.settings.bootstrap_servers, _CONNECT_SECONDS, "subscribing")
         except (BrokerUnreachable, TopicRefused) as error:
             raise KafkaUnreachable(str(error)) from error
 
-    def _observe(self, outcome: Any, records: int) -> None:
-        if not isinstance(outcome, Outcome):
-            self.metrics.records.labels("appended").inc(records)
-            return
-        for name in ("applied", "skipped", "duplicates"):
-            self.metrics.records.labels(name).inc(getattr(outcome, name))
-        self.metrics.told.inc(outcome.told)
-        for record, reason in outcome.parked:
-            self.metrics.parked.labels(reason.code).inc()
-            log.warning(
-                "record.parked",
-                place=f"{record.topic}/{record.partition}/{record.offset}",
-                code=reason.code,
-                reason=reason.text,
-            )
-
     def _unready(self) -> list[str]:
         starting = "starting" if self._starting else ""
         relay = self._relay.trouble if self._relay else ""
-        return list(filter(None, [starting, self._store_trouble, *(one.unready for one in self._consumers), relay]))
+        return list(
+            filter(
+                None, [starting, self._loading, self._store_trouble, *(one.unready for one in self._consumers), relay]
+            )
+        )
 
     def _measure(self) -> None:
         self.metrics.waiting.set(count_waiting(self.database))

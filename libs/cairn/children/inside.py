@@ -2,8 +2,10 @@
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
+import multiprocessing
 import os
 import resource
 import signal
@@ -60,6 +62,11 @@ def run_until_closed(connection: Connection, function: str, spec: dict[str, Any]
         _load(function)(spec, connection)
 
 
+def do_nothing(_spec: dict[str, Any], _send: Callable[[str, dict[str, Any]], None]) -> dict[str, Any]:
+    """Work that is done at once: a child that has done it was forked from a server that has loaded what it shall."""
+    return {}
+
+
 def _load(function: str) -> Callable[..., Any]:
     module, _, name = function.partition(":")
     loaded: Callable[..., Any] = getattr(importlib.import_module(module), name)
@@ -68,6 +75,8 @@ def _load(function: str) -> Callable[..., Any]:
 
 def _contain(limits: Limits) -> None:
     """Give the work a session and limits of its own."""
+    gc.freeze()
+    gc.enable()
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _let_go_of_fork_server()
@@ -92,20 +101,28 @@ def _fork_from_guard() -> None:
     server, guard = os.getppid(), os.getpid()
     worker = os.fork()
     if worker == 0:
-        _signal_when_parent_ends(guard, signal.SIGKILL)
+        signal_when_parent_ends(signal.SIGKILL)
+        if os.getppid() != guard:  # too late for the signal
+            _end_session()
         return
     signal.signal(signal.SIGTERM, lambda _number, _frame: _end_session())
-    _signal_when_parent_ends(server, signal.SIGTERM)
+    signal_when_parent_ends(signal.SIGTERM)
+    if os.getppid() != server or not _is_service_alive():  # too late for the signal
+        _end_session()
     os.waitpid(worker, 0)
     _end_session()
 
 
-def _signal_when_parent_ends(parent: int, number: signal.Signals) -> None:
-    """Have Linux send this process a signal when its parent ends."""
+def signal_when_parent_ends(number: signal.Signals) -> None:
+    """Have Linux send this process a signal when the thread that started it ends, from now on."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)
-    if os.getppid() != parent:  # it has ended already: no signal will come any more
-        os.kill(os.getpid(), number)
+
+
+def _is_service_alive() -> bool:
+    """Whether the process is there that asked the fork server for this one."""
+    service = multiprocessing.parent_process()
+    return service is not None and service.is_alive()
 
 
 def _end_session() -> None:

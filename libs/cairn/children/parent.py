@@ -15,6 +15,8 @@ from pydantic_core import from_json
 
 from cairn.children.inside import MOST_MESSAGE_BYTES, Limits, run_once, run_until_closed
 
+_SERVER = "cairn.children.server"
+_NOTHING = "cairn.children.inside:do_nothing"
 _SHOWN_BYTES = 80
 _USUAL = Limits()
 
@@ -36,11 +38,15 @@ class Children:
 
     def __init__(self, preload: tuple[str, ...]) -> None:
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(preload))
+        self._context.set_forkserver_preload([_SERVER, *preload])
 
     def start(self) -> None:
-        """Start the fork server, so that the first work need not wait for it."""
+        """Start the fork server, so that the first work need not wait for it. It ends with the thread that calls."""
         forkserver.ensure_running()
+
+    async def load(self) -> None:
+        """Wait until the fork server has loaded all it shall: from then on work starts at once. Raises ChildDied."""
+        await self.run(_NOTHING, {})
 
     async def run(
         self,
@@ -55,6 +61,7 @@ class Children:
         work or for a message of another form, and ChildDied when the child ended without a result, or was not done in
         time. Cancelling kills the child and all that it started.
         """
+        self.start()
         ours, theirs = self._context.Pipe(duplex=False)
         child = self._context.Process(target=run_once, args=(theirs, function, spec, limits), daemon=True)
         starting = asyncio.create_task(asyncio.to_thread(child.start))

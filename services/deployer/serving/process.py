@@ -56,7 +56,7 @@ def main() -> None:
     try:
         settings = Settings.from_environment(os.environ)
         configure_logs(settings)
-        loop.run(run(settings))
+        loop.run_program(run(settings))
     except ValidationError as error:
         faults = [f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors(include_input=False)]
         sys.exit(_say("the environment is not complete or not right: " + "; ".join(faults)))
@@ -90,8 +90,8 @@ async def run(settings: Settings) -> None:
         serving.add_done_callback(lambda _task: stop.set())
         ends.push_async_callback(_end_server, server, serving)
         log.info("serving.started", host=settings.host, port=settings.port, start=start)
-        await asyncio.to_thread(children.start)
-        await _until(stop, _follow(follower, activator, table), reporter.run(), _flush(journal))
+        children.start()
+        await _until(stop, _follow(follower, activator, table, children), reporter.run(), _flush(journal))
         table.current = False
         log.info("serving.stopping")
 
@@ -120,7 +120,7 @@ def _start_child(children: Children, package: Package) -> Child:
     return children.open("deployer.serving.scoring:answer_batches", spec, _LIMITS)
 
 
-async def _follow(follower: Follower, activator: Activator, table: RouteTable) -> None:
+async def _follow(follower: Follower, activator: Activator, table: RouteTable, children: Children) -> None:
     """Follow the routes: those that are there now, then each new one."""
     await follower.catch_up()
     table.current = True
@@ -128,6 +128,7 @@ async def _follow(follower: Follower, activator: Activator, table: RouteTable) -
         parts.create_task(follower.follow())
         parts.create_task(_watch(follower, table))
         await activator.go()
+        await children.load()
         table.tried = True
         log.info("serving.ready", routes=table.revisions())
 

@@ -82,6 +82,7 @@ class Trap:
 
 
 def _own_connection() -> Connection:
+    gc.unfreeze()  # it was there when the child began
     (connection,) = (one for one in gc.get_objects() if isinstance(one, Connection) and not one.closed)
     return connection
 

@@ -233,10 +233,10 @@ def descendants() -> set[int]:
     return found
 
 
-def start_parent(module: str) -> subprocess.Popen[bytes]:
+def start_parent(module: str, *arguments: str) -> subprocess.Popen[bytes]:
     """A parent in a session of its own, which prints the ids of what must not outlive it."""
     return subprocess.Popen(
-        [sys.executable, "-m", f"tests.libs.chassis.{module}"],
+        [sys.executable, "-m", f"tests.libs.chassis.{module}", *arguments],
         stdout=subprocess.PIPE,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -264,6 +264,22 @@ async def test_a_parent_that_is_killed_before_its_child_begins_leaves_none() -> 
         pid = int(parent.stdout.readline())
         parent.kill()
         assert await gone(pid)
+
+
+async def test_a_parent_that_is_killed_while_its_fork_server_loads_leaves_none() -> None:
+    with start_parent("slowload", "60") as parent:
+        assert parent.stdout
+        pid = int(parent.stdout.readline())
+        assert is_alive(pid)
+        parent.kill()
+        assert await gone(pid)
+
+
+def test_who_waits_for_children_to_load_goes_on_when_they_have() -> None:
+    with start_parent("slowload", "0.5") as parent:
+        assert parent.stdout
+        _pid, *said = parent.stdout.read().split()
+        assert said == [b"loaded", b"ready"]
 
 
 async def test_a_child_that_is_killed_leaves_nothing_that_it_started(children: Children) -> None:
