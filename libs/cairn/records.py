@@ -20,6 +20,8 @@ _FETCH_BYTES = 1024 * 1024
 """Of a larger record batch Kafka sends the whole all the same."""
 _LOOK_MILLISECONDS = 200
 """How often is looked at how far each partition has come."""
+_BEGIN_MILLISECONDS = 10
+"""The same while that is not known of any."""
 _NOWHERE = TopicPartition("", -1)
 """Asked of no partition, the client would answer for all."""
 
@@ -59,7 +61,8 @@ class RecordConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships 
         while True:
             # Who asks for a partition whose position is not known yet would not know what it lets go of.
             known = self._positions(partitions)
-            found = await self._take(known, min(timeout_ms, _LOOK_MILLISECONDS), max_records)
+            wait = _LOOK_MILLISECONDS if known else _BEGIN_MILLISECONDS
+            found = await self._take(known, min(timeout_ms, wait), max_records)
             if found or loop.time() >= until or self._has_passed(known):
                 return found
 

@@ -15,12 +15,11 @@ from cairn.broker import ANSWER_SECONDS, BrokerUnreachable, TopicRefused, reache
 from cairn.events.codec import Record
 from cairn.events.identity import Installation
 from cairn.records import as_record
-from cairn.streaming import decode_batch, parse_batch
+from cairn.streaming import PAUSE_MILLISECONDS, decode_batch, parse_batch
 from chassis.backoff import backoff_seconds
 from chassis.kafka import Partition, partitions_of
 from chassis.standing import records_lost
 
-_BATCH_WAIT_MILLISECONDS = 10
 _COMMIT_SECONDS = 0.5
 _LOOK_SECONDS = 5.0
 """How often Kafka is asked whether there is more."""
@@ -75,7 +74,7 @@ class Consumer:
         common: dict[str, Any] = {
             "group_id": self.group,
             "batch": True,
-            "batch_timeout_ms": _BATCH_WAIT_MILLISECONDS,
+            "batch_timeout_ms": PAUSE_MILLISECONDS,
             "ack_policy": AckPolicy.MANUAL,
             "auto_offset_reset": "earliest",
             "isolation_level": self.isolation_level,

@@ -18,12 +18,10 @@ from faststream.kafka import KafkaBroker, TopicPartition
 from cairn.broker import ANSWER_SECONDS, STOP_SECONDS, reached, stopped
 from cairn.context import Context
 from cairn.events.event import Event
-from cairn.records import RecordConsumer
-from cairn.streaming import RecordBroker, decode_batch, parse_batch
+from cairn.streaming import PAUSE_MILLISECONDS, PatientConsumer, RecordBroker, decode_batch, parse_batch
 from cairn.subscriber.intake import Handler, Intake
 from cairn.subscriber.log import RecordsGone
 
-_BATCH_WAIT_MILLISECONDS = 10
 _MOST_RECORDS = 500
 _PATIENCE_MILLISECONDS = 86_400_000
 """A handler may take its time: while it is tried again, nothing is asked of Kafka."""
@@ -31,7 +29,7 @@ _PATIENCE_MILLISECONDS = 86_400_000
 log = logging.getLogger("cairn.subscriber")
 
 
-class _EndingConsumer(RecordConsumer):
+class _EndingConsumer(PatientConsumer):
     """Ends the run where Kafka has not what comes next: the framework would ask for it again and again."""
 
     def __init__(self, end: Callable[[Mapping[KafkaPartition, int]], None], *topics: str, **options: Any) -> None:
@@ -89,7 +87,7 @@ class Stream:
         common: dict[str, Any] = {
             "group_id": self.intake.group,
             "batch": True,
-            "batch_timeout_ms": _BATCH_WAIT_MILLISECONDS,
+            "batch_timeout_ms": PAUSE_MILLISECONDS,
             "max_records": _MOST_RECORDS,
             "ack_policy": AckPolicy.MANUAL,
             "auto_offset_reset": "none",  # a record that is gone must be told, not stepped over
