@@ -91,6 +91,13 @@ def _looping() -> Iterator[asyncio.AbstractEventLoop]:
         thread.join()
 
 
+@pytest.fixture(scope="session")
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for this run of the tests alone, which is the same for all its workers."""
+    mine = tmp_path_factory.getbasetemp()
+    return mine.parent if hasattr(request.config, "workerinput") else mine
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """Bootstrap servers of the Kafka that `KAFKA_BOOTSTRAP_SERVERS` names, or of one started here.

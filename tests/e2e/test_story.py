@@ -16,7 +16,7 @@ import pytest_asyncio
 from cairn.context import Context
 from cairn.events import SERVICES, TOPICS, ModelPromoted, RetrainingAdvised
 from cairn.local.stack import Stack
-from tests.e2e.toy import End, Listener, options, read_all, run_service, tell_story
+from tests.e2e.toy import End, Listener, calm, options, read_all, run_service, tell_story
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,19 @@ class Told:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def told(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Told]:
+async def told(kafka: str, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Told]:
     home = tmp_path_factory.mktemp("story")
-    async with Stack(options(home, kafka, f"story-{uuid4().hex[:8]}"), lambda _name, _line: None) as stack:
-        context = stack.context
-        backup = home / "registry-before.db"
+    stack = Stack(options(home, kafka, f"story-{uuid4().hex[:8]}"), lambda _name, _line: None)
+    with calm(shared) as known:
+        async with stack:
+            context = stack.context
+            backup = home / "registry-before.db"
 
-        def back_up(moment: str) -> None:
-            if moment.startswith("Version 1 is champion"):
-                copy_store(context.home / "stores" / "registry.db", backup)
+            def back_up(moment: str) -> None:
+                if moment.startswith("Version 1 is champion"):
+                    copy_store(context.home / "stores" / "registry.db", backup)
 
-        end = await tell_story(stack, Listener(back_up))
+            known.end = end = await tell_story(stack, Listener(back_up))
     yield Told(stack, context, end, backup)
 
 

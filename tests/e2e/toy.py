@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import pickle
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +189,26 @@ async def promote_first_version(stack: Stack, listener: Listener) -> None:
 def options(home: Path, servers: str, name: str, **environment: str) -> Options:
     """A stack on a Kafka that is there already, under a name of its own."""
     return Options(home=home, installation=name, bootstrap_servers=servers, environment=environment)
+
+
+@dataclass
+class Calm:
+    """Where the story ends when nothing is killed; None until it was told."""
+
+    end: End | None = None
+
+
+@contextmanager
+def calm(shared: Path) -> Iterator[Calm]:
+    """What is known of it, in a folder that the tests' processes share: while one tells it, others wait."""
+    with (shared / "calm").open("a+b") as file:
+        flock(file, LOCK_EX)
+        file.seek(0)
+        written = file.read()
+        known = Calm(pickle.loads(written) if written else None)
+        yield known
+        if not written:
+            file.write(pickle.dumps(known.end))
 
 
 def run_service(stack: Stack, service: str, *arguments: str) -> subprocess.CompletedProcess[str]:

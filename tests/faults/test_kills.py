@@ -3,14 +3,13 @@
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
-from tests.e2e.toy import End, Listener, options, read_all, run_service, tell_story
+from tests.e2e.toy import End, Listener, calm, options, read_all, run_service, tell_story
 
 from cairn.events import SERVICES, PredictionsServed
 from cairn.local.stack import Options, Stack
@@ -32,18 +31,26 @@ CRASHES |= dict.fromkeys(("trainer", "validator", "monitor"), ("after-commit@1",
 """Where each service dies: at one point, and started again at another."""
 
 
+FindEnd = Callable[[], Awaitable[End]]
+
+
 def silent(_name: str, _line: str) -> None:
     """Nobody reads the output."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def undisturbed(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[End]:
-    """Where the story ends when nothing is killed."""
-    home = tmp_path_factory.mktemp("undisturbed")
-    async with Stack(options(home, kafka, f"calm-{uuid4().hex[:8]}"), silent) as stack:
-        end = await tell_story(stack, Listener())
-    assert end.generations == ((1, 1), (2, 2))
-    yield end
+@pytest.fixture
+def find_calm_end(kafka: str, shared: Path, tmp_path: Path) -> FindEnd:
+    """Finds where the story ends when nothing is killed; asked last, for by then another test may have told it."""
+
+    async def find() -> End:
+        with calm(shared) as known:
+            if known.end is None:
+                async with Stack(options(tmp_path / "calm", kafka, f"calm-{uuid4().hex[:8]}"), silent) as stack:
+                    known.end = await tell_story(stack, Listener())
+        assert known.end.generations == ((1, 1), (2, 2))
+        return known.end
+
+    return find
 
 
 class Killer:
@@ -59,7 +66,7 @@ class Killer:
             self.kills += [asyncio.create_task(self.stack.kill(victim)) for victim in self.plan.pop(start)]
 
 
-async def test_killing_services_and_the_broker_in_the_middle_changes_nothing(undisturbed: End, tmp_path: Path):
+async def test_killing_services_and_the_broker_in_the_middle_changes_nothing(find_calm_end: FindEnd, tmp_path: Path):
     async with Stack(Options(home=tmp_path, fast_start=True), silent) as stack:
         killer = Killer(stack, KILLS)
         end = await tell_story(stack, Listener(killer))
@@ -67,10 +74,12 @@ async def test_killing_services_and_the_broker_in_the_middle_changes_nothing(und
         assert not killer.plan, "every victim had its moment"
         killed = Counter(victim for victims in KILLS.values() for victim in victims if victim != "kafka")
         assert all(stack.processes[victim].starts > times for victim, times in killed.items())
-    assert end == undisturbed
+    assert end == await find_calm_end()
 
 
-async def test_a_crash_at_every_point_of_every_service_changes_nothing(undisturbed: End, kafka: str, tmp_path: Path):
+async def test_a_crash_at_every_point_of_every_service_changes_nothing(
+    find_calm_end: FindEnd, kafka: str, tmp_path: Path
+):
     """The registry loses its store, too, between its commit and the relay: it is rebuilt while the others go on."""
     settings = {}
     for service, points in CRASHES.items():
@@ -83,7 +92,7 @@ async def test_a_crash_at_every_point_of_every_service_changes_nothing(undisturb
         await lost
     died = {service: set((tmp_path / f"{service}.spent").read_text().split()) for service in CRASHES}
     assert died == {service: {point.partition("@")[0] for point in points} for service, points in CRASHES.items()}
-    assert end == undisturbed
+    assert end == await find_calm_end()
 
 
 async def lose_store_when(spent: Path, stack: Stack) -> None:
@@ -103,7 +112,7 @@ async def lose_store_when(spent: Path, stack: Stack) -> None:
 
 
 async def test_killing_serving_loses_no_acknowledged_prediction_and_ends_in_the_same_place(
-    undisturbed: End, kafka: str, tmp_path: Path
+    find_calm_end: FindEnd, kafka: str, tmp_path: Path
 ):
     async with Stack(options(tmp_path, kafka, f"serve-{uuid4().hex[:8]}"), silent) as stack:
         killer = Killer(stack, {"predictions 15": ("serving",), "Version 2 takes": ("serving",)})
@@ -113,4 +122,4 @@ async def test_killing_serving_loses_no_acknowledged_prediction_and_ends_in_the_
         told = [one.facts for one in await read_all(stack.context, ("predictions",))]
     in_log = {row.prediction_id for one in told if isinstance(one, PredictionsServed) for row in one.rows}
     assert set(listener.predictions) <= in_log
-    assert end.without_digests == undisturbed.without_digests
+    assert end.without_digests == (await find_calm_end()).without_digests
