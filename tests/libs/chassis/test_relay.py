@@ -257,12 +257,19 @@ def explain(actor: Actor, query: str, parameters: Any) -> str:
         return "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {query}", parameters))
 
 
+async def delete_topic(servers: str, name: str) -> None:
+    """Delete a topic and wait until it is gone: Kafka answers before it is."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    await admin.delete_topics([name])
+    while name in await admin.list_topics():
+        await asyncio.sleep(0.05)
+    await admin.close()
+
+
 async def test_on_a_real_kafka_a_topic_that_is_gone_holds_up_no_other(kafka: str, tmp_path: Path) -> None:
     async with Live.begin(kafka, tmp_path) as live:
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-        await admin.start()
-        await admin.delete_topics([live.world.installation.topic(f"operations.{a.NAME}")])
-        await admin.close()
+        await delete_topic(kafka, live.world.installation.topic(f"operations.{a.NAME}"))
         await live.hear(a.order("a"), a.order("a"))  # the second is refused, on `operations`
         relay = live.new_relay()
         running = asyncio.create_task(relay.run())
