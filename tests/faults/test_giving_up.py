@@ -5,13 +5,13 @@ import os
 import signal
 import subprocess
 from pathlib import Path
+from uuid import uuid4
 
 from tests.faults.test_orphans import CAIRN, Marked
 
 
-def test_a_service_that_always_fails_is_shown_and_ends_up_with_another_exit_code(
-    tmp_path: Path, elsewhere: dict[str, str]
-):
+def test_a_service_that_always_fails_is_shown_and_ends_up_with_another_exit_code(tmp_path: Path, kafka: str):
+    elsewhere = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "CAIRN_INSTALLATION": f"up-{uuid4().hex[:8]}"}
     up = Marked(*CAIRN, "--home", str(tmp_path), "up", **elsewhere)
     up.until((tmp_path / "up.json").exists, 90)
     (tmp_path / "keys" / "monitor.key").write_text("no key")

@@ -16,7 +16,7 @@ CAIRN = (sys.executable, "-P", "-m", "cairn")
 class Marked:
     """A command whose every descendant can be found by a mark in its environment."""
 
-    def __init__(self, *arguments: str, **environment: str) -> None:
+    def __init__(self, *arguments: str, errors: int = subprocess.DEVNULL, **environment: str) -> None:
         self.mark = f"CAIRN_TEST_MARK={uuid4().hex}"
         name, value = self.mark.split("=")
         self.process = subprocess.Popen(
@@ -24,7 +24,7 @@ class Marked:
             env={**os.environ, name: value, **environment},
             start_new_session=True,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=errors,
         )
 
     def alive(self) -> list[str]:
@@ -86,18 +86,3 @@ def test_ctrl_c_at_any_moment_of_the_demo_leaves_no_process_behind(home: Path, s
     demo.process.wait(60)
     demo.until(lambda: not demo.alive(), 15)
     assert demo.process.returncode in (130, 0)
-
-
-def test_down_stops_what_up_started_and_a_second_up_is_refused_meanwhile(home: Path, elsewhere: dict[str, str]):
-    up = Marked(*CAIRN, "--home", str(home), "up", **elsewhere)
-    up.until((home / "up.json").exists, 90)
-    second = subprocess.run([*CAIRN, "--home", str(home), "up"], capture_output=True, text=True, check=False)
-    assert second.returncode == 3
-    assert "cairn down" in second.stderr
-    down = Marked(*CAIRN, "--home", str(home), "down")
-    up.process.wait(60)
-    down.process.wait(60)
-    assert down.process.returncode == 0
-    assert not up.alive()
-    assert up.process.returncode == 0
-    assert not (home / "up.json").exists()
