@@ -1,5 +1,6 @@
 """On a real Kafka: no record can keep a consumer from those behind it, however it was written."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from aiokafka.structs import ConsumerRecord
 from tests.kafka.raw import in_transactions, send_raw
 
 from cairn.records import RecordConsumer
+from cairn.streaming import PatientConsumer
 
 BAD = b"\xff\xfe-bad"
 AS_READ = "\udcff\udcfe-bad"
@@ -166,3 +168,13 @@ async def test_what_was_aborted_is_left_out_around_such_a_name_where_that_is_wan
     async with consuming(kafka, TopicPartition(topic, 0), isolation_level=isolation_level) as consumer:
         assert [record.value for record in await read(consumer, len(seen))] == seen
         assert await consumer.position(TopicPartition(topic, 0)) in (8, 9)
+
+
+async def test_a_patient_consumer_waits_for_a_record_however_short_it_was_told_to_wait(kafka: str, topic: str) -> None:
+    async with consuming(kafka, TopicPartition(topic, 0), kind=PatientConsumer) as consumer:
+        waiting = asyncio.create_task(consumer.getmany(timeout_ms=10))
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        await write(kafka, topic, 0, b"late")
+        ((record,),) = (await waiting).values()
+    assert record.value == b"late"
