@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from minio import Minio
     from minio.error import S3Error
 
-CONNECT_SECONDS = 5
-READ_SECONDS = 60
-
 _REFUSALS = frozenset({401, 403})
 
 
@@ -202,15 +199,13 @@ def _reason(error: Exception) -> object:
 
 
 def _client(settings: S3Settings) -> "Minio":
-    """A client that gives up soon, because callers try again, and follows no redirects."""
     parts = _checked_endpoint(settings)
     try:
         from minio import Minio
-        from urllib3 import PoolManager, Retry, Timeout
+
+        from cairn.objects.connections import open_pools
     except ImportError as error:
         raise ImportError("objects in S3 need the extra 's3': pip install 'cairn-sdk[s3]'") from error
-    retries = Retry(total=2, redirect=False, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504))
-    timeout = Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
     return Minio(
         parts.netloc,
         access_key=settings.access_key,
@@ -218,7 +213,7 @@ def _client(settings: S3Settings) -> "Minio":
         session_token=settings.session_token or None,
         secure=parts.scheme == "https",
         region=settings.region,
-        http_client=PoolManager(timeout=timeout, retries=retries, maxsize=10, cert_reqs="CERT_REQUIRED"),
+        http_client=open_pools(),
     )
 
 

@@ -1,9 +1,12 @@
 """What only a store in a bucket can do wrong."""
 
+import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -20,6 +23,7 @@ from cairn.objects import (
     ObjectStore,
     S3Settings,
     StoreUnreachable,
+    connections,
     open_store,
 )
 
@@ -34,6 +38,46 @@ def test_the_media_type_is_kept_in_the_bucket(bucket: Place) -> None:
     found = bucket.open().find(OF_HELLO)
     assert found is not None
     assert found.media_type == "text/x-hello"
+
+
+@contextmanager
+def slow_line(endpoint: str, bytes_a_second: int) -> Iterator[str]:
+    """An address that leads to a server, but takes no more than so much a second."""
+    host, port = endpoint.removeprefix("http://").split(":")
+    step = bytes_a_second // 50
+
+    def carry(source: socket.socket, target: socket.socket, pause: float) -> None:
+        with suppress(OSError):
+            while data := source.recv(step):
+                target.sendall(data)
+                time.sleep(pause)
+            target.shutdown(socket.SHUT_WR)
+
+    def accept(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection((host, int(port)))
+                threading.Thread(target=carry, args=(near, far, 0.02), daemon=True).start()
+                threading.Thread(target=carry, args=(far, near, 0), daemon=True).start()
+
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)  # else much would wait in there
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        threading.Thread(target=accept, args=(listener,), daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_an_object_takes_as_long_as_the_line_needs(
+    bucket: Place, bucket_settings: S3Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "CONNECT_SECONDS", 0.3)
+    data = os.urandom(16 * 2**20)
+    with slow_line(bucket_settings.endpoint, len(data)) as endpoint:
+        ref = bucket.open(s3=replace(bucket_settings, endpoint=endpoint)).put_bytes(data, "a/b")
+    assert bucket.open().exists(ref.digest)
 
 
 def test_a_cached_file_is_not_believed(bucket: Place, tmp_path: Path) -> None:
