@@ -151,7 +151,7 @@ class Service:
             await self.blocking(self._void_leases)
         relay, broker = await self._start_parts()
         self._starting = False
-        log.info("service.ready", port=self._port)
+        log.info("service.started", port=self._port)
         await self._wait_for_end(stop)
         await self._drain(broker, relay)
 

@@ -45,8 +45,17 @@ class Children:
         forkserver.ensure_running()
 
     async def load(self) -> None:
-        """Wait until the fork server has loaded all it shall: from then on work starts at once. Raises ChildDied."""
-        await self.run(_NOTHING, {})
+        """Wait until the fork server has loaded all it shall: from then on work starts at once.
+
+        Raises ChildDied. Cancelling ends the fork server, for which nobody waits any more.
+        """
+        loading = asyncio.create_task(self.run(_NOTHING, {}))
+        try:
+            await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            _kill_fork_server()
+            await asyncio.gather(loading, return_exceptions=True)
+            raise
 
     async def run(
         self,
@@ -168,6 +177,13 @@ def _parse(line: bytes) -> Any:
         return from_json(line, allow_inf_nan=False)
     except ValueError:
         return None
+
+
+def _kill_fork_server() -> None:
+    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]  # noqa: SLF001 # there is no public way
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 async def _end_started(starting: asyncio.Task[None], child: Any, theirs: Connection) -> None:

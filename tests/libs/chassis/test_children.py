@@ -275,6 +275,23 @@ async def test_a_parent_that_is_killed_while_its_fork_server_loads_leaves_none()
         assert await gone(pid)
 
 
+def test_a_parent_that_is_killed_before_its_fork_server_loads_leaves_none() -> None:
+    with start_parent("slowload", "60", "early") as parent:
+        assert parent.stdout
+        pid = int(parent.stdout.readline())
+        parent.wait()
+        assert parent.stdout.read() == b""  # nobody has it open any more, and the file was never loaded
+        assert not is_alive(pid)
+
+
+def test_who_ends_waiting_for_children_to_load_does_not_wait_for_it() -> None:
+    with start_parent("slowload", "60", "stop") as parent:
+        assert parent.stdout
+        *pids, said = parent.stdout.read().split()
+        assert said == b"stopped"
+        assert not any(is_alive(int(pid)) for pid in pids)
+
+
 def test_who_waits_for_children_to_load_goes_on_when_they_have() -> None:
     with start_parent("slowload", "0.5") as parent:
         assert parent.stdout
