@@ -111,3 +111,13 @@ def test_a_key_goes_where_the_page_says(key: str, partitions: str, partition: st
 
 def test_the_page_says_where_some_keys_go() -> None:
     assert len(re.findall(r"^\| `([^`]+)` \| \w+ \| (\d+) \| (\d+) \|$", SECTION, re.MULTILINE)) == 3
+
+
+def test_the_trust_file_that_is_shown_lets_its_key_speak_and_its_source_be_silent() -> None:
+    shown = SECTION.partition("### Who may publish")[2].partition("```json\n")[2].partition("```")[0]
+    trust = Trust.model_validate_json(shown)
+    (key,) = trust.keys
+    assert key.public_key == FACTS["public key"]
+    assert set(key.topics) == {"datasets", "labels"}
+    assert trust.admits_unsigned("/warehouse/loans", "labels")
+    assert not trust.admits_unsigned("/warehouse/loans", "datasets")

@@ -11,7 +11,7 @@ from cairn.events.catalogue import CATALOGUE, TOPICS
 from cairn.events.codec import JSON_TYPE, Outgoing, write_bytes
 from cairn.events.envelope import Envelope, schema_address
 from cairn.events.identity import Installation
-from cairn.events.signing import Signer, signed_bytes
+from cairn.events.signing import Signer, Trust, TrustedKey, UnsignedSource, signed_bytes
 from cairn.events.structured import STRUCTURED_TYPE
 from cairn.schemas.markdown import table
 
@@ -98,10 +98,45 @@ The private key is public, and good for nothing else. By the same key verifies t
 """
 
 
+_KNOWN = """\
+### Who may publish
+
+That is said by the trust file, of which every service has a copy (`CAIRN_TRUST_FILE`; under `cairn up` it is
+`trust.json` in its home) and which it reads as it starts. A key may speak for the sources and on the topics that it
+names there; an entry under `unsigned` admits sources without a signature, on `datasets` and `labels` alone
+(`cairn up --admit SOURCE` writes one). A source that ends in `/*` stands for all below it. What is not said there does
+not count: it is parked, `unsigned`, `signature` or `not-allowed`.
+"""
+
+_SENDING = """\
+### So that nothing is lost
+
+Send with `acks=all` and an idempotent producer, and an event that was not confirmed again with the same `id` and
+`source`: by these it counts once. An object that an event refers to must be in the store before the event is sent, at
+`sha256/<first two digits>/<all 64 digits>` of its digest below the installation's `CAIRN_OBJECTS`.
+"""
+
+
 def publishing() -> str:
     """The section; its examples are made by the code that Cairn itself publishes with."""
     shown = json.dumps(_STRUCTURED, indent=2)
-    return "\n".join([_FORM, f"```json\n{shown}\n```\n", _PARTITION, _partitions(), _LIMITS, _SIGNING, _worked()])
+    return "\n".join(
+        [_FORM, f"```json\n{shown}\n```\n", _PARTITION, _partitions(), _LIMITS, _SENDING, _trust(), _SIGNING, _worked()]
+    )
+
+
+def _trust() -> str:
+    signer = Signer("example", Ed25519PrivateKey.from_private_bytes(_SEED))
+    topics = ("datasets", "labels")
+    key = TrustedKey(
+        keyid=signer.keyid,
+        public_key=signer.public_text,
+        principal="system/loans",
+        sources=("/ci/loans",),
+        topics=topics,
+    )
+    trust = Trust(keys=(key,), unsigned=(UnsignedSource(source="/warehouse/*", topics=("labels",)),))
+    return f"{_KNOWN}\n```json\n{trust.model_dump_json(indent=2, exclude_defaults=True)}\n```\n"
 
 
 def _partitions() -> str:
