@@ -22,6 +22,9 @@ def test_down_stops_what_up_started_and_a_store_that_was_lost_is_rebuilt(tmp_pat
 
     applied = cairn("apply", str(DECLARATION))
     assert applied.returncode == 0, applied.stderr
+    said = json.loads(cairn("env", "--json").stdout)
+    assert said["CAIRN_TRUST_FILE"] == str(home / "trust.json")
+    assert said["CAIRN_REGISTRY_URL"].startswith("http://127.0.0.1:")
     before = cairn("store", "digest", "registry")
     assert before.stdout.startswith("registry "), before.stderr
     for refused in (cairn("up"), cairn("store", "rebuild", "registry")):
