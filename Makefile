@@ -29,7 +29,7 @@ demo: setup ## show the whole loop on a real dataset (KEEP=--keep leaves it runn
 
 .PHONY: test
 test: setup ## run every test but those that take minutes
-	$(RUN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(RUN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-long
 test-long: setup ## run the tests that take minutes
