@@ -21,7 +21,7 @@ _FETCH_BYTES = 1024 * 1024
 _LOOK_MILLISECONDS = 200
 """How often is looked at how far each partition has come."""
 _BEGIN_MILLISECONDS = 10
-"""The same while that is not known of any."""
+"""The same while that is not known of any of them."""
 _NOWHERE = TopicPartition("", -1)
 """Asked of no partition, the client would answer for all."""
 
@@ -61,7 +61,7 @@ class RecordConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships 
         while True:
             # Who asks for a partition whose position is not known yet would not know what it lets go of.
             known = self._positions(partitions)
-            wait = _LOOK_MILLISECONDS if known else _BEGIN_MILLISECONDS
+            wait = _LOOK_MILLISECONDS if known or not self.assignment() else _BEGIN_MILLISECONDS
             found = await self._take(known, min(timeout_ms, wait), max_records)
             if found or loop.time() >= until or self._has_passed(known):
                 return found

@@ -13,7 +13,7 @@ from cairn.records import RecordConsumer
 
 PAUSE_MILLISECONDS = 10
 """How long the framework rests each time that it was handed no record."""
-_PATIENCE_MILLISECONDS = 60_000
+_WAIT_MILLISECONDS = 60_000
 
 
 async def parse_batch(records: Any) -> KafkaMessage:
@@ -36,7 +36,7 @@ class PatientConsumer(RecordConsumer):
         max_records: int | None = None,
     ) -> dict[TopicPartition, list[ConsumerRecord]]:
         """The records that are there, as soon as there are any; after a minute, or past a gap, perhaps none."""
-        return await super().getmany(*partitions, timeout_ms=_PATIENCE_MILLISECONDS, max_records=max_records)
+        return await super().getmany(*partitions, timeout_ms=_WAIT_MILLISECONDS, max_records=max_records)
 
 
 class RecordBroker(KafkaBroker):

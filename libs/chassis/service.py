@@ -62,7 +62,7 @@ class Service:
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "store"))
     _port: int = 0
     _starting: bool = True
-    _loading: str = ""
+    _loading: bool = False
     _store_trouble: str = ""
     _relay: Relay | None = None
     _consumers: list[Consumer] = field(default_factory=list)
@@ -273,9 +273,9 @@ class Service:
 
     async def _load_children(self, children: Children) -> None:
         """Ready only with children to work at once: else the first work would wait for what they load."""
-        self._loading = "loading"
+        self._loading = True
         await children.load()
-        self._loading = ""
+        self._loading = False
 
     async def _start_broker(self, broker: KafkaBroker) -> None:
         try:
@@ -284,13 +284,10 @@ class Service:
             raise KafkaUnreachable(str(error)) from error
 
     def _unready(self) -> list[str]:
-        starting = "starting" if self._starting else ""
+        starting = "starting" if self._starting else "loading what work needs" if self._loading else ""
         relay = self._relay.trouble if self._relay else ""
-        return list(
-            filter(
-                None, [starting, self._loading, self._store_trouble, *(one.unready for one in self._consumers), relay]
-            )
-        )
+        consumers = [one.unready for one in self._consumers]
+        return list(filter(None, [starting, self._store_trouble, *consumers, relay]))
 
     def _measure(self) -> None:
         self.metrics.waiting.set(count_waiting(self.database))

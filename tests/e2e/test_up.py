@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from cairn.events import SERVICES
-from tests.faults.test_orphans import CAIRN, Marked
+from tests.faults.marked import CAIRN, Marked
 
 DECLARATION = Path(__file__).parents[2] / "libs/cairn/demo/tumours.yaml"
 
@@ -36,7 +36,7 @@ def test_down_stops_what_up_started_and_a_store_that_was_lost_is_rebuilt(tmp_pat
     assert not up.alive()
     assert not (home / "up.json").exists()
     lines = [line.split(" | ") for line in log.read_text().splitlines()]
-    stopped = [name.strip() for name, *said in lines if said == ["stopped"]]
+    stopped = [name.strip() for name, *line in lines if line == ["stopped"]]
     assert stopped == ["serving", *reversed(SERVICES)]
 
     (home / "stores/registry.db").unlink()

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from uuid import uuid4
 
-from tests.faults.test_orphans import CAIRN, Marked
+from tests.faults.marked import CAIRN, Marked
 
 
 def test_a_service_that_always_fails_is_shown_and_ends_up_with_another_exit_code(tmp_path: Path, kafka: str):

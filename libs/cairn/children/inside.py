@@ -75,7 +75,7 @@ def _load(function: str) -> Callable[..., Any]:
 
 def _contain(limits: Limits) -> None:
     """Give the work a session and limits of its own."""
-    gc.freeze()
+    gc.freeze()  # what it was forked with stays: nothing in there is garbage, and to look would copy it
     gc.enable()
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -113,8 +113,8 @@ def _fork_from_guard() -> None:
     _end_session()
 
 
-def signal_when_parent_ends(number: signal.Signals) -> None:
-    """Have Linux send this process a signal when the thread that started it ends, from now on."""
+def signal_when_parent_ends(number: int) -> None:
+    """Have Linux send this process a signal when the thread that started it ends, from now on; 0 for none."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
@@ -15,10 +16,13 @@ from pydantic_core import from_json
 
 from cairn.children.inside import MOST_MESSAGE_BYTES, Limits, run_once, run_until_closed
 
-_SERVER = "cairn.children.server"
+_FIRST, _LAST = "cairn.children.loading", "cairn.children.loaded"
 _NOTHING = "cairn.children.inside:do_nothing"
+_AGAIN_SECONDS = 1.0
+_LOOK_SECONDS = 0.05
 _SHOWN_BYTES = 80
 _USUAL = Limits()
+log = logging.getLogger("cairn.children")
 
 
 class ChildFailed(Exception):
@@ -38,24 +42,32 @@ class Children:
 
     def __init__(self, preload: tuple[str, ...]) -> None:
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([_SERVER, *preload])
+        self._context.set_forkserver_preload([_FIRST, *preload, _LAST])
 
     def start(self) -> None:
-        """Start the fork server, so that the first work need not wait for it. It ends with the thread that calls."""
+        """Start the fork server, so that the first work need not wait for it."""
         forkserver.ensure_running()
 
     async def load(self) -> None:
-        """Wait until the fork server has loaded all it shall: from then on work starts at once.
+        """Wait until the fork server has loaded all it shall, however often that takes: then work starts at once.
 
-        Raises ChildDied. Cancelling ends the fork server, for which nobody waits any more.
+        Cancelling ends the fork server, and with it every child.
         """
-        loading = asyncio.create_task(self.run(_NOTHING, {}))
-        try:
-            await asyncio.shield(loading)
-        except asyncio.CancelledError:
-            _kill_fork_server()
-            await asyncio.gather(loading, return_exceptions=True)
-            raise
+        while True:
+            loading = asyncio.create_task(self.run(_NOTHING, {}))
+            try:
+                await asyncio.shield(loading)
+            except ChildDied as error:
+                log.warning("what children need cannot be loaded: %s", error)
+                await asyncio.sleep(_AGAIN_SECONDS)
+            except asyncio.CancelledError:
+                while not loading.done():  # it may be about to start another
+                    _kill_fork_server()
+                    await asyncio.wait({loading}, timeout=_LOOK_SECONDS)
+                await asyncio.gather(loading, return_exceptions=True)
+                raise
+            else:
+                return
 
     async def run(
         self,
@@ -70,14 +82,14 @@ class Children:
         work or for a message of another form, and ChildDied when the child ended without a result, or was not done in
         time. Cancelling kills the child and all that it started.
         """
-        self.start()
         ours, theirs = self._context.Pipe(duplex=False)
         child = self._context.Process(target=run_once, args=(theirs, function, spec, limits), daemon=True)
         starting = asyncio.create_task(asyncio.to_thread(child.start))
         with ours:
             try:
                 async with asyncio.timeout(limits.seconds) as deadline:
-                    await asyncio.shield(starting)
+                    with _missing_what_starts():
+                        await asyncio.shield(starting)
                     theirs.close()  # so that the end of the child is the end of what can be read
                     return await _receive(ours, heard)
             except TimeoutError:
@@ -91,10 +103,14 @@ class Children:
                 await asyncio.shield(_end_started(starting, child, theirs))
 
     def open(self, function: str, spec: dict[str, Any], limits: Limits = _USUAL) -> "Child":
-        """Start a child that stays: it runs `module:function(spec, connection)` until it is closed. Blocks."""
+        """Start a child that stays: it runs `module:function(spec, connection)` until it is closed. Blocks.
+
+        Raises ChildDied.
+        """
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=run_until_closed, args=(theirs, function, spec, limits), daemon=True)
-        process.start()
+        with _missing_what_starts():
+            process.start()
         theirs.close()
         return Child(process, ours)
 
@@ -177,6 +193,16 @@ def _parse(line: bytes) -> Any:
         return from_json(line, allow_inf_nan=False)
     except ValueError:
         return None
+
+
+@contextlib.contextmanager
+def _missing_what_starts() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, ConnectionError) as error:
+        raise ChildDied(
+            f"the child process did not start: it was killed, or its fork server was ({error!r})"
+        ) from error
 
 
 def _kill_fork_server() -> None:

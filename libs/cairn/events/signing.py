@@ -136,13 +136,17 @@ class TrustedKey(Value):
         )
 
 
+UNSIGNED_TOPICS = ("datasets", "labels")
+"""Where a trust file may admit what is not signed."""
+
+
 class UnsignedSource(Value):
     """An upstream system whose unsigned events are admitted."""
 
     source: str
     """Its source; one that ends in `/*` stands for all below it, `*` for any."""
     topics: tuple[str, ...]
-    """Only on these topics: `datasets`, `labels`."""
+    """Only on these topics; a trust file may name `datasets` and `labels`."""
 
 
 class Trust(Value):
@@ -157,11 +161,18 @@ class Trust(Value):
     def load(cls, path: Path) -> "Trust":
         """Read the trust file (JSON). Raises TrustError."""
         try:
-            return cls.model_validate_json(path.read_bytes())
+            trust = cls.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             raise TrustError(f"there is no trust file {path}; `cairn up` makes one, or set CAIRN_TRUST_FILE") from None
         except (OSError, ValidationError) as error:
             raise TrustError(f"the trust file {path} cannot be used: {error}") from None
+        for one in trust.unsigned:
+            if closed := set(one.topics).difference(UNSIGNED_TOPICS):
+                raise TrustError(
+                    f"the trust file {path} admits {one.source} unsigned on {', '.join(sorted(closed))}: everywhere "
+                    f"but on {' and '.join(UNSIGNED_TOPICS)} a signature is needed"
+                )
+        return trust
 
     def save(self, path: Path) -> None:
         """Write the trust file."""

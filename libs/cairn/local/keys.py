@@ -5,10 +5,9 @@ from pathlib import Path
 
 from cairn.events.catalogue import GATEWAY, SERVICES, topics_owned_by
 from cairn.events.identity import Installation
-from cairn.events.signing import DELEGATE, Signer, Trust, TrustedKey, UnsignedSource
+from cairn.events.signing import DELEGATE, UNSIGNED_TOPICS, Signer, Trust, TrustedKey, UnsignedSource
 
-_FROM_SYSTEMS = ("datasets", "labels")
-_FOR_OUTSIDERS = (*_FROM_SYSTEMS, "requests")
+_FOR_OUTSIDERS = (*UNSIGNED_TOPICS, "requests")
 
 
 def ensure_keys(
@@ -27,8 +26,8 @@ def ensure_keys(
     """
     folder.mkdir(parents=True, exist_ok=True)
     known = Trust.load(file) if file.exists() else _first_trust(folder, installation, person)
-    missing = [source for source in admitted if not all(known.admits_unsigned(source, one) for one in _FROM_SYSTEMS)]
-    unsigned = tuple(UnsignedSource(source=source, topics=_FROM_SYSTEMS) for source in missing)
+    missing = [source for source in admitted if not all(known.admits_unsigned(source, one) for one in UNSIGNED_TOPICS)]
+    unsigned = tuple(UnsignedSource(source=source, topics=UNSIGNED_TOPICS) for source in missing)
     wanted = (_gateway_key(folder, installation),) if gateway and known.key(GATEWAY) is None else ()
     trust = Trust(keys=(*known.keys, *wanted), unsigned=(*known.unsigned, *unsigned))
     if trust != known or not file.exists():
@@ -45,7 +44,7 @@ def _gateway_key(folder: Path, installation: Installation) -> TrustedKey:
     """It tells what outsiders bring, in their name: it has asked them who they are."""
     key = _service_key(folder, GATEWAY, installation)
     return key.model_copy(
-        update={"roles": (DELEGATE,), "sources": ("*",), "topics": (*key.topics, *_FROM_SYSTEMS)},
+        update={"roles": (DELEGATE,), "sources": ("*",), "topics": (*key.topics, *UNSIGNED_TOPICS)},
     )
 
 

@@ -1,4 +1,4 @@
-"""Connections to an S3 server that give up when nothing moves any more, however long the whole takes.
+"""Connections to an S3 server that give up when hardly anything moves any more, however long the whole takes.
 
 urllib3 sends under the timeout that is for connecting, and a socket's timeout is for all that one call sends: by itself
 it would give up a large part that is not gone within seconds.
@@ -12,8 +12,8 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 CONNECT_SECONDS = 5
 STILL_SECONDS = 60
-"""So long may nothing move, in either direction."""
-_PIECE_BYTES = 256 * 1024
+"""So long may it take to send a piece, or to wait for something."""
+_PIECE_BYTES = 64 * 1024
 
 
 def open_pools() -> PoolManager:

@@ -127,8 +127,8 @@ async def _follow(follower: Follower, activator: Activator, table: RouteTable, c
     async with asyncio.TaskGroup() as parts:
         parts.create_task(follower.follow())
         parts.create_task(_watch(follower, table))
-        await activator.go()
         await children.load()
+        await activator.go()
         table.tried = True
         log.info("serving.ready", routes=table.revisions())
 

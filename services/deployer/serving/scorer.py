@@ -202,7 +202,7 @@ class ChildScorer:
         # The one thread sets and forgets the child: so whoever stops waiting for a start can still close it after it.
         try:
             self._child = self._start()
-        except (EOFError, OSError) as error:
+        except OSError as error:
             raise ChildDied(f"the child process did not start: {error!r}") from error
 
     def _close_child(self) -> None:

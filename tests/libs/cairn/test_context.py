@@ -7,7 +7,7 @@ import pytest
 
 from cairn.context import ContextError, NotRunning, Running, load_context
 from cairn.events import Signer, Trust
-from cairn.events.signing import TrustError
+from cairn.events.signing import TrustError, UnsignedSource
 from cairn.holding import hold
 
 
@@ -110,6 +110,13 @@ def test_a_named_file_that_is_not_there_is_no_matter_to_pass_over(tmp_path: Path
 
     with pytest.raises(TrustError, match=setting):
         load_context({setting: str(tmp_path / "gone")}, home=tmp_path)
+
+
+def test_a_trust_file_may_not_admit_what_is_not_signed_where_a_signature_is_needed(tmp_path: Path) -> None:
+    Trust(unsigned=(UnsignedSource(source="/plant/*", topics=("labels", "requests")),)).save(tmp_path / "trust.json")
+
+    with pytest.raises(TrustError, match="unsigned on requests: everywhere but on datasets and labels"):
+        Trust.load(tmp_path / "trust.json")
 
 
 def test_nothing_set_and_nothing_running_says_what_to_do(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def is_alive(pid: int) -> bool:
     """Whether a process is there and works: one that only waits to be counted is not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
@@ -275,21 +275,34 @@ async def test_a_parent_that_is_killed_while_its_fork_server_loads_leaves_none()
         assert await gone(pid)
 
 
-def test_a_parent_that_is_killed_before_its_fork_server_loads_leaves_none() -> None:
+async def test_a_parent_that_is_killed_before_its_fork_server_loads_leaves_none() -> None:
     with start_parent("slowload", "60", "early") as parent:
         assert parent.stdout
         pid = int(parent.stdout.readline())
-        parent.wait()
-        assert parent.stdout.read() == b""  # nobody has it open any more, and the file was never loaded
-        assert not is_alive(pid)
+        assert await gone(pid)
 
 
-def test_who_ends_waiting_for_children_to_load_does_not_wait_for_it() -> None:
+async def test_who_ends_waiting_for_children_to_load_does_not_wait_for_it() -> None:
     with start_parent("slowload", "60", "stop") as parent:
         assert parent.stdout
-        *pids, said = parent.stdout.read().split()
-        assert said == b"stopped"
-        assert not any(is_alive(int(pid)) for pid in pids)
+        pid = int(parent.stdout.readline())
+        parent.send_signal(signal.SIGTERM)  # now that it loads
+        assert parent.stdout.read() == b"stopped\n"
+        assert await gone(pid)
+
+
+async def test_a_child_whose_fork_server_is_killed_while_it_loads_has_died() -> None:
+    with start_parent("slowload", "60", "once") as parent:
+        assert parent.stdout
+        os.kill(int(parent.stdout.readline()), signal.SIGKILL)
+        assert b"did not start: it was killed, or its fork server was" in parent.stdout.read()
+
+
+async def test_a_fork_server_outlives_the_thread_that_started_it() -> None:
+    with start_parent("slowload", "0", "thread") as parent:
+        assert parent.stdout
+        pid, *said = parent.stdout.read().split()
+        assert said == [b"loaded", b"ready", pid]
 
 
 def test_who_waits_for_children_to_load_goes_on_when_they_have() -> None:

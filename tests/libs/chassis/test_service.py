@@ -1,10 +1,11 @@
-"""How a service ends: in order, whatever fails on the way, and with the error that ended it."""
+"""When a service is ready; and how it ends: in order, whatever fails on the way, and with the error that ended it."""
 
 import asyncio
 from dataclasses import dataclass, field
 
 import pytest
 
+from cairn.children import Children
 from chassis import ServiceSettings
 from chassis.failpoints import Failpoints
 from chassis.metrics import Metrics
@@ -48,6 +49,23 @@ async def end(service: Service, *consumers: Part) -> None:
     finally:
         assert broker.asked == ["stop"]
         assert [one.asked for one in consumers] == [["commit"]] * len(consumers)
+
+
+async def test_a_service_is_not_ready_while_its_children_load(service: Service) -> None:
+    class Slow(Children):
+        def __init__(self) -> None:
+            self.loaded = asyncio.Event()
+
+        async def load(self) -> None:
+            await self.loaded.wait()
+
+    service._starting, children = False, Slow()
+    loading = asyncio.create_task(service._load_children(children))
+    await asyncio.sleep(0)
+    assert service._unready() == ["loading what work needs"]
+    children.loaded.set()
+    await loading
+    assert service._unready() == []
 
 
 async def test_a_last_commit_that_the_store_does_not_allow_is_left_to_the_next_start(service: Service) -> None:

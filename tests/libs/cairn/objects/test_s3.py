@@ -52,6 +52,7 @@ def slow_line(endpoint: str, bytes_a_second: int) -> Iterator[str]:
                 target.sendall(data)
                 time.sleep(pause)
             target.shutdown(socket.SHUT_WR)
+        source.close()
 
     def accept(listener: socket.socket) -> None:
         with suppress(OSError):

@@ -189,11 +189,11 @@ async def test_a_child_that_does_not_load_in_time_is_killed(monkeypatch):
     assert (child.killed, child.closed) == (True, True)
 
 
-async def test_a_child_that_is_killed_while_it_starts_has_died():
+async def test_a_child_for_which_there_is_no_room_has_died():
     def start():
-        raise EOFError("unexpected EOF")
+        raise BlockingIOError("no process can be had")
 
-    with pytest.raises(ChildDied, match="unexpected EOF"):
+    with pytest.raises(ChildDied, match="no process can be had"):
         await ChildScorer(start).open()
 
 
