@@ -31,7 +31,7 @@ async def run(servers: str, directory: Path) -> None:
             total += mebibytes
             show(f"  memory of {name} with its children (PSS)", f"{mebibytes:8.0f} MiB")
         show("memory of all together (PSS)", f"{total:8.0f} MiB")
-        for name, when in (("toy.first", "while the services still load"), ("toy.next", "after that")):
+        for name, when in (("toy.first", "the first"), ("toy.next", "the next")):
             declaration = DECLARATION.model_copy(update={"model": name, "dataset": name})
             story = Story(stack.context, declaration, toy_parts(), Listener())
             await story.until_first_promotion()
