@@ -112,7 +112,8 @@ _SENDING = """\
 ### So that nothing is lost
 
 Send with `acks=all` and an idempotent producer, and an event that was not confirmed again with the same `id` and
-`source`: by these it counts once. An object that an event refers to must be in the store before the event is sent, at
+`source` and the same value, byte for byte: then it counts once. The same `id` and `source` with another value is
+parked, `id-reused`. An object that an event refers to must be in the store before the event is sent, at
 `sha256/<first two digits>/<all 64 digits>` of its digest below the installation's `CAIRN_OBJECTS`.
 """
 
